@@ -1,0 +1,29 @@
+# World Models: rollouts -> V -> latents -> M -> C -> official test.
+#
+#   snakemake --cores 8 --use-conda                 everything, on this machine
+#   snakemake --cores 8 vae                         up to a stage: rollouts, vae, latents, mdrnn, ctrl, evaluate
+#   snakemake --cores 8 --configfile presets/smoke.yaml
+#
+# Every knob is in config.yaml; a stage's rule is in rules/<stage>.smk.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/rollouts.smk"
+include: "rules/vae.smk"
+include: "rules/latents.smk"
+include: "rules/mdrnn.smk"
+include: "rules/ctrl.smk"
+include: "rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{LOGDIR}/eval.json",

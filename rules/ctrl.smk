@@ -1,0 +1,27 @@
+# C: the controller, by CMA-ES in the environment.
+# consumes: V, M
+# produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv grows beside them
+
+
+rule ctrl:
+    input:
+        models=ancient([rules.vae.output.weights, rules.mdrnn.output.weights]),
+        summaries=[rules.vae.output.summary, rules.mdrnn.output.summary],
+    output:
+        weights=f"{LOGDIR}/ctrl/best.tar",
+        summary=f"{LOGDIR}/ctrl/best.json",
+    params:
+        options=options(CONFIG.env, CONFIG.ctrl),
+        code=code("train_controller.py"),
+    log:
+        f"{LOGDIR}/logs/ctrl.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/ctrl.tsv"
+    threads: CONFIG.ctrl.max_workers
+    resources:
+        mem_mb=2000 + 700 * CONFIG.ctrl.max_workers,
+        runtime=1440,
+    conda:
+        "../envs/worldmodels.yaml"
+    shell:
+        "{PYTHON} {SCRIPTS}/train_controller.py {params.options} {RUNTIME[ctrl]} --threads {threads} --log {log:q}"

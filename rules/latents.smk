@@ -1,0 +1,28 @@
+# Latents: every frame through V's encoder, once.
+# consumes: the rollouts, V
+# produces: <logdir>/latents/latents_<latent_size>.npz; the .json beside it, its digest and size
+
+
+rule latents:
+    input:
+        rollouts=ancient(ROLLOUTS),
+        summaries=ROLLOUT_SUMMARIES,
+        vae=ancient(rules.vae.output.weights),
+        vae_summary=rules.vae.output.summary,
+    output:
+        latents=f"{LATENTS}.npz",
+        summary=f"{LATENTS}.json",
+    params:
+        code=code("encode_latents.py"),
+    log:
+        f"{LOGDIR}/logs/latents.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/latents.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    conda:
+        "../envs/worldmodels.yaml"
+    shell:
+        "{PYTHON} {SCRIPTS}/encode_latents.py {RUNTIME[latents]} --threads {threads} --log {log:q}"

@@ -1,0 +1,32 @@
+# Rollouts: episodes under random policies, whole shards a job.
+# consumes: nothing
+# produces: <data_dir>/<shard>_<number>.npz, an episode each; <data_dir>/<shard>.json, their summary and digests
+
+
+rule rollouts:
+    input:
+        ROLLOUTS,
+
+
+rule rollouts_shard:
+    output:
+        episodes=wm.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
+        summary=f"{DATA_DIR}/{{shard}}.json",
+    params:
+        options=options(CONFIG.env, CONFIG.rollouts),
+        code=code("collect_rollouts.py"),
+    log:
+        f"{LOGDIR}/logs/rollouts_{{shard}}.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/rollouts_{{shard}}.tsv"
+    wildcard_constraints:
+        shard=r"\d{5}",
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        "../envs/worldmodels.yaml"
+    shell:
+        "{PYTHON} {SCRIPTS}/collect_rollouts.py --shard $((10#{wildcards.shard})) {params.options} {RUNTIME[rollouts]} "
+        "--threads {threads} --log {log:q}"

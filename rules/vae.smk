@@ -1,0 +1,27 @@
+# V: the ConvVAE.
+# consumes: the rollouts
+# produces: <logdir>/vae/best.tar, the weights; best.json, their digest and the training's history
+
+
+rule vae:
+    input:
+        rollouts=ancient(ROLLOUTS),
+        summaries=ROLLOUT_SUMMARIES,
+    output:
+        weights=f"{LOGDIR}/vae/best.tar",
+        summary=f"{LOGDIR}/vae/best.json",
+    params:
+        options=options(CONFIG.vae),
+        code=code("train_vae.py"),
+    log:
+        f"{LOGDIR}/logs/vae.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/vae.tsv"
+    threads: 8
+    resources:
+        mem_mb=int(4000 + 1100 * CONFIG.vae.memory_gb),
+        runtime=720,
+    conda:
+        "../envs/worldmodels.yaml"
+    shell:
+        "{PYTHON} {SCRIPTS}/train_vae.py {params.options} {RUNTIME[vae]} --threads {threads} --log {log:q}"

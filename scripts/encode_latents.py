@@ -1,0 +1,24 @@
+#!/usr/bin/env python
+"""Encode all frames of the rollouts with the trained V: <logdir>/latents/latents_<latent_size>.npz."""
+
+from worldmodels import checkpoint, cli, config
+from worldmodels.cli import log
+from worldmodels.latents import precompute_latents
+from worldmodels.vae import load_vae
+
+
+def main(args) -> None:
+    run = cli.run_config(args)
+    latents = config.from_args(args, config.LatentsConfig)
+    vae, saved = load_vae(f"{run.logdir}/vae/best.tar", cli.device(run.device))
+    path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
+    arrays = precompute_latents(vae, cli.rollout_files(args), path, latents.encode_batch_size)
+    summary = {"sha256": checkpoint.digest(path), "frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
+    checkpoint.write_json(path.removesuffix(".npz") + ".json", summary)
+    log.info("latents: %d frames of %d episodes, %s", summary["frames"], summary["episodes"], path)
+
+
+if __name__ == "__main__":
+    made = cli.parser(__doc__, config.LatentsConfig)
+    cli.add_rollouts(made)
+    cli.main(made, main)

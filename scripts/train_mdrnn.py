@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Train M, the MDN-RNN, on latents.
+
+Reads <logdir>/latents/latents_<n>.npz or, with --precompute-latents false, encodes the rollouts on the fly. Writes
+<logdir>/mdrnn/best.tar (the weights with the lowest validation loss) and best.json (its summary and the history).
+<logdir>/mdrnn/checkpoint.tar is the state that a stopped run continues from.
+"""
+
+from worldmodels import checkpoint, cli, config
+from worldmodels.cli import log
+from worldmodels.datasets import buffer_files
+from worldmodels.mdrnn import train_mdrnn
+from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
+from worldmodels.vae import load_vae
+
+
+def main(args) -> None:
+    run = cli.run_config(args)
+    precomputed = config.from_args(args, config.LatentsConfig).precompute_latents
+    values = config.from_args(args, config.WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
+    device = cli.device(run.device)
+    vae, saved = load_vae(f"{run.logdir}/vae/best.tar", device)
+    split = {"num_test_files": values.num_test_files}
+    held_out = {**split, "train": values.num_test_files == 0}  # without any, the training episodes are validated on
+    if precomputed:
+        path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
+        data = [path]
+        train, test = (LatentSequenceDataset(path, values.seq_len, **part) for part in (split, held_out))
+    else:
+        data = files = cli.rollout_files(args)
+        memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
+        train, test = (SequenceDataset(seq_len=values.seq_len, **memory, **part) for part in (split, held_out))
+    values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
+    options = config.options(values, (config.RESULT,))
+    digests = map(checkpoint.digest, [f"{run.logdir}/vae/best.tar", *data])
+    identity = cli.identity(run.seed, precomputed, options, *digests)
+    result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
+    checkpoint.write_best(f"{run.logdir}/mdrnn", result["best"], result["history"])
+    log.info(
+        "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/mdrnn/best.tar",
+        len(result["history"]), result["best"]["precision"], result["best"]["epoch"], run.logdir,
+    )
+
+
+if __name__ == "__main__":
+    made = cli.parser(__doc__, config.LatentsConfig, config.WMMDNRNNConfig)
+    made.add_argument("--memory-gb", type=float, default=8.0, help="frames held in memory (default: %(default)s)")
+    cli.add_rollouts(made)
+    cli.main(made, main)

@@ -1,0 +1,116 @@
+"""The agent at work: V sees, M remembers, C acts (paper, section 2.4), many episodes side by side as one batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from worldmodels.config import UserError
+from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
+from worldmodels.mdrnn import MDRNNCell, load_mdrnn, to_cell
+from worldmodels.vae import ConvVAE, encode, load_vae
+
+
+@dataclass
+class WorldModel:
+    """The trained V and M on one device.
+
+    env_steps: steps of the environment that they were trained on.
+    """
+
+    vae: ConvVAE
+    cell: MDRNNCell
+    device: torch.device
+    env_steps: int
+
+
+def load_world_model(logdir: str, device: torch.device) -> WorldModel:
+    """V and M from <logdir>.
+
+    Raises:
+        UserError: a checkpoint is missing or damaged, or M was trained on another V's latents.
+    """
+    vae, saved = load_vae(f"{logdir}/vae/best.tar", device)
+    mdrnn, _ = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)
+    if mdrnn.latents != saved["config"]["latent_size"]:
+        raise UserError(
+            f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, found {mdrnn.latents}"
+        )
+    return WorldModel(vae, to_cell(mdrnn).eval().requires_grad_(False), device, saved.get("env_steps", 0))
+
+
+class Squash:
+    """Turns a controller's outputs (B, A) into actions within the space's bounds; see ctrl.squash."""
+
+    def __init__(self, names: list[str], space: gym.spaces.Box, device: torch.device) -> None:
+        size = space.shape[0]
+        if len(names) not in (1, size):
+            raise UserError(f"ctrl.squash: expected 1 or {size} entries, one an action, found {len(names)}")
+        names = names * size if len(names) == 1 else names
+        self.low, self.high = (torch.tensor(bound, device=device) for bound in (space.low, space.high))
+        self.scaled = torch.tensor([name == "tanh" for name in names], device=device)
+        self.bare = torch.tensor([name == "clip" for name in names], device=device)
+        if not all(np.isfinite(bound[i]) for bound in (space.low, space.high) for i in range(size) if names[i] == "tanh"):
+            raise UserError(f"ctrl.squash: expected finite bounds for tanh, found {space}; use clip_tanh or clip")
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        wave = outputs.tanh()
+        scaled = self.low + (wave + 1) / 2 * (self.high - self.low)
+        clipped = torch.where(self.bare, outputs, wave)
+        return torch.maximum(torch.minimum(torch.where(self.scaled, scaled, clipped), self.high), self.low)
+
+
+Policy = Callable[[np.ndarray, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@torch.inference_mode()
+def play_episodes(
+    world: WorldModel,
+    lanes: GymnasiumLanes | EnvPoolLanes,
+    policy: Policy,
+    time_limit: int | None = None,
+    stall_limit: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Play one episode a lane; an ended episode leaves the batch.
+
+    z is V's mean, without noise, so that an episode is a function of its seed and the weights.
+
+    Args:
+        policy: (alive lanes (k,), z (k,n), h (k,H)) -> actions (k,A) within the bounds.
+        time_limit: longest episode, steps; None: as the environment has it.
+        stall_limit: end an episode after so many steps without a positive reward and charge it for the steps up to
+            time_limit what those steps cost on average; 0: never.
+
+    Returns:
+        returns (B,) float64 and lengths (B,) int64.
+    """
+    frames = lanes.reset()
+    alive = np.arange(len(frames))
+    returns, lengths = np.zeros(len(frames)), np.zeros(len(frames), np.int64)
+    stalled, stall_rewards = np.zeros(len(frames), np.int64), np.zeros(len(frames))
+    hidden = world.cell.get_init_hidden(len(frames))
+    step = 0
+    while len(alive):
+        z, _ = encode(world.vae, torch.from_numpy(frames))
+        actions = policy(alive, z, hidden[0])
+        hidden = world.cell.remember(actions, z, hidden)
+        frames, rewards, terminated, truncated = lanes.step(alive, actions.cpu().numpy())
+        step += 1
+        returns[alive] += rewards
+        lengths[alive] = step
+        idle = rewards <= 0
+        stalled[alive] = np.where(idle, stalled[alive] + 1, 0)
+        stall_rewards[alive] = np.where(idle, stall_rewards[alive] + rewards, 0.0)
+        done = terminated | truncated
+        if time_limit and step >= time_limit:
+            done[:] = True
+        if stall_limit:
+            stuck = alive[(stalled[alive] >= stall_limit) & ~done]
+            returns[stuck] += stall_rewards[stuck] / stalled[stuck] * ((time_limit or step) - step)
+            done |= np.isin(alive, stuck)
+        if done.any():
+            kept = torch.from_numpy(~done).to(world.device)
+            alive, frames, hidden = alive[~done], frames[~done], (hidden[0][kept], hidden[1][kept])
+    return returns, lengths

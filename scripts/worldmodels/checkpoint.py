@@ -1,0 +1,139 @@
+"""Files that are either whole or absent, and that are read without ever unpickling anything.
+
+Everything is written to a temporary sibling, flushed to the disk and renamed. Torch files are read with
+weights_only, numpy files with allow_pickle=False.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldmodels.config import UserError
+
+
+def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
+    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    text = json.dumps(content, indent=1, sort_keys=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
+    """An .npz file; the same arrays give the same bytes.
+
+    Deflate runs at level 1: on rendered frames it is three times faster than numpy's 6 and gives 80 % of its saving.
+    """
+
+    def write(file: Any) -> None:
+        method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+        with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    write_atomically(path, write)
+
+
+def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays of these names.
+
+    Raises:
+        UserError: the file is missing, damaged, pickled or lacks a key.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive.files]
+            if missing:
+                raise UserError(f"{path}: expected the keys {', '.join(keys)}, found no {', '.join(missing)}")
+            return {key: archive[key] for key in keys}
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected an .npz file, found none") from None
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise UserError(f"{path}: expected an .npz file of plain arrays, found a damaged one ({error})") from None
+
+
+def save(path: str | Path, content: dict) -> None:
+    """torch.save, atomically."""
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def load(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
+    """A dictionary written by `save`, its tensors on the CPU; no code in the file is ever run.
+
+    Raises:
+        UserError: the file is missing, damaged, holds anything but tensors and plain values, or lacks a key.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a checkpoint, found no file") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path}: expected a checkpoint of tensors and plain values, found a damaged or foreign file ({reason})") from None
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(f"{path}: expected a checkpoint with {', '.join(keys)}, found none of {', '.join(missing)}")
+    return content
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:
+    """A stage's saved state if it belongs to the same configuration, code and data, else None.
+
+    A state of another identity is left out; a damaged one is set aside as *.damaged. Both are reported.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        state = load(path, ("identity",))
+    except UserError as error:
+        aside = path.with_name(path.name + ".damaged")
+        os.replace(path, aside)
+        report(f"{error}; set aside as {aside}, starting over")
+        return None
+    if state["identity"] != identity:
+        report(f"{path}: belongs to another configuration, code or data; starting over")
+        return None
+    return state
+
+
+def write_best(folder: str | Path, best: dict, history: list[dict] | None = None) -> None:
+    """best.tar and, last, the small best.json that later stages watch: its digest, its numbers and the history."""
+    folder = Path(folder)
+    save(folder / "best.tar", best)
+    numbers = {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
+    summary = {"sha256": digest(folder / "best.tar"), **numbers, "history": history or []}
+    write_json(folder / "best.json", summary)

@@ -1,0 +1,122 @@
+"""What every program's command line shares: flags, messages, progress, threads and errors."""
+
+import argparse
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from worldmodels import config
+from worldmodels.config import RunConfig, Section, UserError
+from worldmodels.fingerprint import fingerprint
+
+log = logging.getLogger("worldmodels")
+
+SPARSE_SECONDS = 30  # between progress lines where no terminal is attached
+
+
+def parser(description: str, *sections: type[Section]) -> argparse.ArgumentParser:
+    """A parser with the run's flags and those of these sections."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    made.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all, %(default)s)")
+    made.add_argument("--log", help="also write the messages to this file")
+    for section in (RunConfig, *sections):
+        config.add_flags(made, section)
+    return made
+
+
+def add_rollouts(made: argparse.ArgumentParser) -> None:
+    """The flags that say which of the files in --data-dir to learn from."""
+    made.add_argument("--num-rollouts", type=int, default=0, help="the first so many rollouts; 0: all files")
+    made.add_argument("--shard-size", type=int, default=0, help="rollouts a shard; needed with --num-rollouts")
+
+
+def rollout_files(args: argparse.Namespace) -> list[str]:
+    data_dir = getattr(args, ".data_dir")
+    if args.num_rollouts:
+        if args.shard_size < 1:
+            raise UserError("--shard-size: expected the number of rollouts in a shard beside --num-rollouts, found none")
+        return config.rollout_files(data_dir, args.num_rollouts, args.shard_size)
+    files = sorted(str(path) for path in Path(data_dir).glob("*.npz"))
+    if not files:
+        raise UserError(f"{data_dir}: expected rollouts (*.npz), found none")
+    return files
+
+
+def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any]) -> None:
+    """Parse the flags, run body(args), and end a user's mistake with one line instead of a traceback."""
+    args = made.parse_args()
+    handlers: list[logging.Handler] = [TerminalHandler()]
+    try:
+        if args.log:
+            Path(args.log).parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(args.log, mode="w"))
+    except OSError as error:
+        sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    torch.set_num_threads(max(1, args.threads))
+    try:
+        body(args)
+    except UserError as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+    except BrokenProcessPool:
+        log.error("error: a worker process died (killed, or out of memory?); what was saved so far is kept")
+        sys.exit(1)
+    except Exception:
+        log.exception("error: this should not happen; please report it with the lines below")
+        sys.exit(1)
+
+
+class TerminalHandler(logging.StreamHandler):
+    """Writes above a running progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def run_config(args: argparse.Namespace) -> RunConfig:
+    return config.from_args(args, RunConfig)
+
+
+def identity(*parts: Any) -> str:
+    """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs)."""
+    text = "\n".join([fingerprint(sys.argv[0]), *map(str, parts)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def device(name: str) -> torch.device:
+    """The device that this name asks for; `auto` takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device: expected auto or a device that is here, found {name!r} ({str(error).splitlines()[0]})") from None
+    return chosen
+
+
+def progress(items: Iterable, name: str, total: int | None = None, display: bool = True) -> Iterator:
+    """The items behind a progress bar on a terminal; elsewhere a line every half minute."""
+    total = total if total is not None else len(items)  # type: ignore[arg-type]
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=name, total=total, leave=False, dynamic_ncols=True, disable=not display)
+        return
+    start = spoken = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - spoken > SPARSE_SECONDS:
+            spoken = now
+            log.info("%s: %d of %d, %.0f s to go", name, done, total, (now - start) / max(done, 1) * (total - done))
+        yield item

@@ -1,0 +1,325 @@
+"""C: the linear controller and its training by CMA-ES (paper, sections 2.4 and 2.5, appendix A.4)."""
+
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cma
+import numpy as np
+import torch
+from torch import nn
+
+from worldmodels import checkpoint, cli, seeding
+from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
+from worldmodels.config import EnvConfig, UserError, WMControllerConfig, result_values
+from worldmodels.envs import action_space, make_lanes
+from worldmodels.workers import queue, workers
+
+
+class Controller(nn.Module):
+    """One linear layer: latent (B,n), hidden (B,H) -> outputs (B,A), not yet within the actions' bounds."""
+
+    def __init__(self, latent_size: int, hidden_size: int, action_size: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(latent_size + hidden_size, action_size)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.cat(inputs, dim=-1))
+
+
+def flatten_parameters(module: nn.Module) -> np.ndarray:
+    """All parameters in one float64 vector (P,), in the order of module.parameters()."""
+    return np.concatenate([p.detach().cpu().double().numpy().ravel() for p in module.parameters()])
+
+
+def load_parameters(vector: np.ndarray, module: nn.Module) -> None:
+    """The reverse of flatten_parameters."""
+    expected = sum(p.numel() for p in module.parameters())
+    if len(vector) != expected:
+        raise ValueError(f"expected a vector of {expected} parameters, found {len(vector)}")
+    torch.nn.utils.vector_to_parameters(torch.as_tensor(vector, dtype=next(module.parameters()).dtype), module.parameters())
+
+
+def load_controller(path: str | Path) -> tuple[Controller, dict]:
+    """The trained controller and its checkpoint."""
+    saved = checkpoint.load(path, ("state_dict", "config"))
+    try:
+        sizes = saved["config"]
+        controller = Controller(sizes["latent_size"], sizes["hidden_size"], sizes["action_size"])
+        controller.load_state_dict(saved["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: expected C's checkpoint, found another ({str(error).splitlines()[0]})") from None
+    return controller.eval().requires_grad_(False), saved
+
+
+@dataclass
+class Worker:
+    """What a worker process keeps between its tasks."""
+
+    world: WorldModel
+    env: EnvConfig
+    backend: str
+    config: WMControllerConfig
+    squash: Squash
+
+    def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
+        actions = len(self.squash.low)
+        weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
+        bias = weights[:, -actions:]
+        matrices = weights[:, :-actions].unflatten(1, (actions, -1))
+
+        def policy(alive: np.ndarray, z: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+            # All linear controllers as one batched product.
+            features = torch.cat([z, h], dim=-1).unsqueeze(-1)
+            return self.squash(torch.baddbmm(bias[alive].unsqueeze(-1), matrices[alive], features).squeeze(-1))
+
+        lanes = make_lanes(self.env, self.backend, seeds)
+        try:
+            return play_episodes(self.world, lanes, policy, self.config.time_limit, self.config.stall_limit)
+        finally:
+            lanes.close()
+
+
+WORKER: Worker | None = None
+
+
+def prepare_worker(logdir: str, env: EnvConfig, backend: str, config: WMControllerConfig, devices) -> None:
+    """Load V and M once in a worker process, onto the next device of the queue."""
+    global WORKER
+    world = load_world_model(logdir, torch.device(devices.get()))
+    WORKER = Worker(world, env, backend, config, Squash(config.squash, action_space(env), world.device))
+
+
+def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    assert WORKER is not None
+    return WORKER.evaluate(parameters, seeds)
+
+
+class Evaluator:
+    """Splits episodes into pieces of `lanes`, whatever the number of workers: so it never shows in a result."""
+
+    def __init__(self, pool: Executor, lanes: int, display: bool) -> None:
+        self.pool, self.lanes, self.display = pool, lanes, display
+
+    def submit(self, parameters: np.ndarray, seeds: list[int]) -> list:
+        """Start an episode of each of the controllers (B,P) on its seed."""
+        return [
+            self.pool.submit(evaluate_in_worker, parameters[i : i + self.lanes], seeds[i : i + self.lanes])
+            for i in range(0, len(seeds), self.lanes)
+        ]
+
+    @staticmethod
+    def collect(jobs: list) -> tuple[np.ndarray, np.ndarray]:
+        returns, lengths = zip(*(job.result() for job in jobs))
+        return np.concatenate(returns), np.concatenate(lengths)
+
+
+class EvolutionStrategy:
+    """CMA-ES that maximises, and that can be rebuilt by replaying the fitness values it was told.
+
+    Args:
+        size: number of parameters; the first mean is 0.
+        seed: of its own random numbers.
+    """
+
+    def __init__(self, size: int, sigma0: float, pop_size: int, seed: int) -> None:
+        self.random = np.random.RandomState(seed)
+        options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
+        self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
+        self.fitness: list[np.ndarray] = []
+
+    def ask(self) -> np.ndarray:
+        """A generation of candidates, (pop_size, P)."""
+        self.candidates = np.stack(self.es.ask())
+        return self.candidates
+
+    def tell(self, fitness: np.ndarray) -> None:
+        """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
+        self.es.tell(list(self.candidates), list(-fitness))
+        self.fitness.append(fitness)
+
+    def replay(self, fitness: list[np.ndarray]) -> None:
+        for values in fitness:
+            self.ask()
+            self.tell(values)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the distribution: better, and less a matter of luck, than any candidate."""
+        return self.es.mean.copy()
+
+    @property
+    def sigma(self) -> float:
+        return float(self.es.sigma)
+
+
+HISTORY = ("generation", "env_steps", "return_mean", "return_max", "validation_mean", "sigma", "seconds")
+
+
+class ControllerTraining:
+    """The loop: ask, evaluate, tell; now and then validate the mean on fixed tracks and keep the best.
+
+    A mean is validated together with the next generation's candidates, so that no worker waits for it.
+    """
+
+    def __init__(self, strategy: EvolutionStrategy, evaluator: Evaluator, config: WMControllerConfig, seed: int) -> None:
+        self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
+        self.history: list[dict] = []
+        self.validations: dict[int, float] = {}  # generation -> mean return of its mean
+        self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
+        self.env_steps = 0
+
+    @property
+    def generation(self) -> int:
+        """Generations done."""
+        return len(self.strategy.fitness)
+
+    def tracks(self, generation: int) -> list[int]:
+        """Environment seeds of all episodes of a generation, candidate by candidate."""
+        c = self.config
+        owners = [0] * c.pop_size if c.common_tracks else range(c.pop_size)
+        return [
+            seeding.track_seed(self.seed, "training", generation, owner, sample)
+            for owner in owners
+            for sample in range(c.n_samples)
+        ]
+
+    def submit_validation(self) -> list:
+        """Start the validation of the present mean, on tracks that are the same every time."""
+        seeds = [seeding.track_seed(self.seed, "validation", i) for i in range(self.config.validation_episodes)]
+        return self.evaluator.submit(np.tile(self.strategy.mean, (len(seeds), 1)), seeds)
+
+    def finish_validation(self, jobs: list, generation: int, mean: np.ndarray) -> None:
+        returns, lengths = self.evaluator.collect(jobs)
+        self.env_steps += int(lengths.sum())
+        self.validations[generation] = float(returns.mean())
+        for row in self.history:
+            if row["generation"] == generation:
+                row["validation_mean"] = self.validations[generation]
+        if returns.mean() > self.best["reward"]:
+            self.best = {"reward": float(returns.mean()), "epoch": generation, "parameters": mean}
+
+    def due(self) -> bool:
+        g = self.generation
+        return g > 0 and g % self.config.validation_interval == 0 and g not in self.validations
+
+    def over(self) -> str:
+        """Why training is over, or nothing."""
+        c = self.config
+        if self.best["reward"] >= c.target_return:
+            return f"target return {c.target_return:g} reached"
+        if self.generation >= c.num_generations:
+            return f"{c.num_generations} generations done"
+        if c.max_env_steps and self.env_steps >= c.max_env_steps:
+            return f"{c.max_env_steps} environment steps done"
+        return ""
+
+    def run(self) -> Iterator[None]:
+        """Train; yields after every generation, and once more after the last validation."""
+        while not self.over():
+            start = time.monotonic()
+            candidates, mean, last = self.strategy.ask(), self.strategy.mean, self.generation
+            jobs = self.evaluator.submit(np.repeat(candidates, self.config.n_samples, axis=0), self.tracks(last + 1))
+            validation = self.submit_validation() if self.due() else []
+            every = [*jobs, *validation]
+            for job in cli.progress(every, f"ctrl: generation {last + 1}", display=self.config.display):
+                job.result()
+            returns, lengths = self.evaluator.collect(jobs)
+            if validation:
+                self.finish_validation(validation, last, mean)
+            self.env_steps += int(lengths.sum())
+            fitness = returns.reshape(-1, self.config.n_samples).mean(axis=1)
+            self.strategy.tell(fitness)
+            row = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None, self.strategy.sigma, time.monotonic() - start)
+            self.history.append(dict(zip(HISTORY, row)))
+            yield
+        if self.generation not in self.validations:
+            self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
+            yield
+
+    def state_dict(self) -> dict:
+        """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
+        return {
+            "fitness": torch.from_numpy(np.array(self.strategy.fitness)),
+            "history": self.history,
+            "validations": self.validations,
+            "best": {**self.best, "parameters": torch.from_numpy(self.best["parameters"])},
+            "env_steps": self.env_steps,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.strategy.replay(list(state["fitness"].numpy()))
+        self.history, self.validations, self.env_steps = state["history"], state["validations"], state["env_steps"]
+        self.best = {**state["best"], "parameters": state["best"]["parameters"].numpy()}
+
+    def history_csv(self) -> bytes:
+        text = io.StringIO()
+        text.write(",".join(HISTORY) + "\n")
+        for row in self.history:
+            text.write(",".join("" if row[k] is None else f"{row[k]:.6g}" if k != "env_steps" else str(row[k]) for k in HISTORY) + "\n")
+        return text.getvalue().encode()
+
+
+def devices_for(count: int, name: str) -> list[str]:
+    """A device for each of the workers; with several GPUs they take turns."""
+    device = cli.device(name)
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{i % torch.cuda.device_count()}" for i in range(count)]
+    return [str(device)] * count
+
+
+def train_controller(
+    env: EnvConfig, backend: str, config: WMControllerConfig, seed: int, identity: str, device: str, cores: int
+) -> dict:
+    """Train C; history.csv and checkpoint.tar, the state to continue from, go to <logdir>/ctrl.
+
+    Args:
+        backend: what steps the environment, see envs.choose_backend.
+        identity: stamp of the configuration, code and models; a saved state of another one is not continued.
+        cores: workers at most, beside config.max_workers.
+
+    Returns:
+        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, env_steps.
+    """
+    folder = Path(config.logdir) / "ctrl"
+    world = load_world_model(config.logdir, torch.device("cpu"))
+    controller = Controller(world.cell.latents, world.cell.hiddens, world.cell.actions)
+    Squash(config.squash, action_space(env), torch.device("cpu"))  # a wrong one should end here, not in a worker
+    size = len(flatten_parameters(controller))
+    strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, seeding.number(seed, "ctrl/strategy"))
+    pieces = -(-config.pop_size * config.n_samples // config.lanes)
+    count = max(1, min(cores, config.max_workers, pieces))
+    devices = queue(devices_for(count, device))
+    with workers(count, prepare_worker, config.logdir, env, backend, config, devices) as pool:
+        training = ControllerTraining(strategy, Evaluator(pool, config.lanes, config.display), config, seed)
+        state = None if config.noreload else checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
+        if state:
+            training.load_state_dict(state)
+            cli.log.info("ctrl: continuing after generation %d", training.generation)
+        for _ in training.run():
+            checkpoint.save(folder / "checkpoint.tar", {"identity": identity, **training.state_dict()})
+            checkpoint.write_atomically(folder / "history.csv", lambda file: file.write(training.history_csv()))
+            report(training)
+    cli.log.info("ctrl: %s", training.over())
+    load_parameters(training.best["parameters"], controller)
+    sizes = {"latent_size": world.cell.latents, "hidden_size": world.cell.hiddens, "action_size": world.cell.actions}
+    return {
+        "state_dict": controller.state_dict(),
+        "reward": training.best["reward"],
+        "epoch": training.best["epoch"],
+        "config": sizes | result_values(config),
+        "env_steps": {"rollouts": world.env_steps, "controller": training.env_steps},
+    }
+
+
+def report(training: ControllerTraining) -> None:
+    row = training.history[-1]
+    cli.log.info(
+        "ctrl: generation %d: mean %.0f, best %.0f, best validated mean %.0f (generation %d), sigma %.3f, %d steps, %.0f s",
+        row["generation"], row["return_mean"], row["return_max"], training.best["reward"], training.best["epoch"],
+        row["sigma"], row["env_steps"], row["seconds"],
+    )

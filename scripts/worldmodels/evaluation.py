@@ -1,0 +1,70 @@
+"""The official test, in gymnasium whatever the controller was trained in."""
+
+import math
+import statistics
+
+import numpy as np
+import torch
+
+from worldmodels import cli
+from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
+from worldmodels.config import EnvConfig
+from worldmodels.controller import Controller, devices_for, load_controller
+from worldmodels.envs import GymnasiumLanes, action_space, versions
+from worldmodels.workers import queue, workers
+
+AGENT: tuple[WorldModel, Controller, Squash, EnvConfig] | None = None
+
+
+def prepare_worker(logdir: str, env: EnvConfig, devices) -> None:
+    """Load the agent once in a worker process."""
+    global AGENT
+    device = torch.device(devices.get())
+    controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
+    squash = Squash(saved["config"]["squash"], action_space(env), device)
+    AGENT = load_world_model(logdir, device), controller.to(device), squash, env
+
+
+def evaluate_in_worker(seed: int) -> tuple[float, int]:
+    """An episode's return and length. One episode at a time, so that neighbours cannot show in its last bits."""
+    assert AGENT is not None
+    world, controller, squash, env = AGENT
+    lanes = GymnasiumLanes(env, [seed])
+    try:
+        returns, lengths = play_episodes(world, lanes, lambda _, z, h: squash(controller(z, h)))
+    finally:
+        lanes.close()
+    return float(returns[0]), int(lengths[0])
+
+
+def evaluate(logdir: str, env: EnvConfig, seeds: list[int], device: str, cores: int) -> tuple[list[float], list[int]]:
+    """Play an episode a seed, on `cores` worker processes: the returns and lengths, in the order of the seeds."""
+    count = max(1, min(cores, len(seeds)))
+    with workers(count, prepare_worker, logdir, env, queue(devices_for(count, device))) as pool:
+        jobs = [pool.submit(evaluate_in_worker, seed) for seed in seeds]
+        results = [job.result() for job in cli.progress(jobs, "evaluate")]
+    returns, lengths = zip(*results)
+    return list(returns), list(lengths)
+
+
+def summarise(logdir: str, env: EnvConfig, seeds: list[int], returns: list[float], lengths: list[int]) -> dict:
+    """What eval.json holds."""
+    _, saved = load_controller(f"{logdir}/ctrl/best.tar")
+    std = statistics.stdev(returns) if len(returns) > 1 else 0.0
+    mean = float(np.mean(returns))
+    half = statistics.NormalDist().inv_cdf(0.975) * std / math.sqrt(len(returns))
+    steps = saved["env_steps"]
+    return {
+        "env": env.id,
+        "env_kwargs": env.kwargs,
+        **{f"{name}_version": version for name, version in versions("gymnasium").items()},
+        "episodes": len(returns),
+        "mean": mean,
+        "std": std,
+        "mean_95_interval": [mean - half, mean + half],
+        "env_steps": {**steps, "total": sum(steps.values())},
+        "validated_mean": saved["reward"],
+        "seeds": seeds,
+        "returns": returns,
+        "lengths": lengths,
+    }

@@ -1,0 +1,65 @@
+"""What code a program runs, as one short string that ignores comments, docstrings and layout.
+
+Snakemake notices neither an edit to a script behind `shell:` nor one to a module that it imports. The
+rules therefore carry this fingerprint as a parameter.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+# Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
+# already; cli.py and fingerprint.py parse, print and stamp.
+NEUTRAL = {"__init__", "config", "cli", "fingerprint"}
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The names of the package's modules that this code imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("worldmodels.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "worldmodels":
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("worldmodels."):
+            names.add(node.module.split(".")[1])
+    return names - NEUTRAL
+
+
+def bare(tree: ast.Module) -> str:
+    """The code without docstrings, comments and positions."""
+    tree = ast.parse(ast.unparse(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def modules(script: str | Path) -> list[Path]:
+    """The script and, transitively, the package's modules that it imports."""
+    found, queue = {}, [Path(script)]
+    while queue:
+        path = queue.pop()
+        if path in found:
+            continue
+        found[path] = True
+        queue += [PACKAGE / f"{name}.py" for name in sorted(imported(parse(path)))]
+    return sorted(found, key=lambda path: path.name)
+
+
+def fingerprint(script: str | Path) -> str:
+    """16 hexadecimal digits that change when what the script runs changes."""
+    total = hashlib.sha256()
+    for path in modules(script):
+        total.update(f"{path.name}\n{bare(parse(path))}\n".encode())
+    return total.hexdigest()[:16]

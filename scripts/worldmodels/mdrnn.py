@@ -1,0 +1,210 @@
+"""M: the mixture density recurrent network (paper, section 2.3 and appendix A.2)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from worldmodels import checkpoint, seeding
+from worldmodels.cli import log, progress
+from worldmodels.config import UserError, WMMDNRNNConfig, result_values
+from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
+from worldmodels.training import Progress
+from worldmodels.vae import ConvVAE, encode
+
+Hidden = tuple[torch.Tensor, torch.Tensor]
+
+
+class _MDRNNBase(nn.Module):
+    """The output head: means, log sigmas and weights of the mixture, reward, and the terminal's logit."""
+
+    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
+        super().__init__()
+        self.latents, self.actions, self.hiddens, self.gaussians = latents, actions, hiddens, gaussians
+        self.gmm_linear = nn.Linear(hiddens, (2 * latents + 1) * gaussians + 2)
+
+    def head(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """hidden (..., H) -> mus, sigmas (..., K, latents), logpi (..., K), rewards, terminal logits (...)."""
+        stride = self.gaussians * self.latents
+        mus, logsigmas, pi, reward, terminal = self.gmm_linear(hidden).split([stride, stride, self.gaussians, 1, 1], -1)
+        shape = (*hidden.shape[:-1], self.gaussians, self.latents)
+        logpi = F.log_softmax(pi, dim=-1)
+        return mus.view(shape), logsigmas.view(shape).exp(), logpi, reward.squeeze(-1), terminal.squeeze(-1)
+
+
+class MDRNN(_MDRNNBase):
+    """Whole sequences at once, for training.
+
+    forward(actions (L,B,A), latents (L,B,n)) -> mus, sigmas (L,B,K,n), logpi (L,B,K), rs (L,B), ds (L,B): the
+    mixture of the next latent, the reward and the terminal's logit after every step. The hidden state starts at zero.
+    """
+
+    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
+        super().__init__(latents, actions, hiddens, gaussians)
+        self.rnn = nn.LSTM(latents + actions, hiddens)
+
+    def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs, _ = self.rnn(torch.cat([actions, latents], dim=-1))
+        return self.head(outputs)
+
+
+class MDRNNCell(_MDRNNBase):
+    """One step at a time, for acting and dreaming.
+
+    forward(action (B,A), latent (B,n), (h, c) each (B,H)) -> mus, sigmas, logpi, rs, ds, (h, c): pass the new hidden
+    state on to the next step; start an episode from get_init_hidden.
+    """
+
+    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
+        super().__init__(latents, actions, hiddens, gaussians)
+        self.rnn = nn.LSTMCell(latents + actions, hiddens)
+
+    def get_init_hidden(self, batch: int) -> Hidden:
+        zeros = self.gmm_linear.weight.new_zeros(batch, self.hiddens)
+        return zeros, zeros.clone()
+
+    def remember(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
+        """The new hidden state alone: what a controller needs."""
+        return self.rnn(torch.cat([action, latent], dim=-1), hidden)
+
+    def forward(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> tuple:
+        hidden = self.remember(action, latent, hidden)
+        return *self.head(hidden[0]), hidden
+
+
+def to_cell(mdrnn: MDRNN) -> MDRNNCell:
+    """The cell that does step by step what the network does to a sequence: the same weights."""
+    cell = MDRNNCell(mdrnn.latents, mdrnn.actions, mdrnn.hiddens, mdrnn.gaussians)
+    cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in mdrnn.state_dict().items()})
+    return cell.to(mdrnn.gmm_linear.weight.device)
+
+
+def gmm_loss(
+    latent_next_obs: torch.Tensor, mus: torch.Tensor, sigmas: torch.Tensor, logpi: torch.Tensor, reduce: bool = True
+) -> torch.Tensor:
+    """Negative log-likelihood of latents under a mixture of diagonal Gaussians (paper, section 2.3).
+
+    Args:
+        latent_next_obs: (..., n).
+        mus, sigmas: (..., K, n); sigmas are standard deviations.
+        logpi: (..., K), normalised.
+        reduce: the mean over all leading dimensions, else one value for each.
+    """
+    distance = (latent_next_obs.unsqueeze(-2) - mus) / sigmas
+    constant = 0.5 * mus.shape[-1] * float(np.log(2 * np.pi))
+    log_probs = logpi - 0.5 * distance.square().sum(-1) - sigmas.log().sum(-1) - constant
+    loss = -torch.logsumexp(log_probs, dim=-1)
+    return loss.mean() if reduce else loss
+
+
+def get_loss(
+    mdrnn: MDRNN,
+    latents: torch.Tensor,
+    actions: torch.Tensor,
+    rewards: torch.Tensor,
+    terminals: torch.Tensor,
+    next_latents: torch.Tensor,
+    include_reward: bool = True,
+    valid: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """The loss of a batch of sequences, all tensors time first (L, B, ...).
+
+    Args:
+        valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
+
+    Returns:
+        gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
+    """
+    mus, sigmas, logpi, rs, ds = mdrnn(actions, latents)
+    gmm = gmm_loss(next_latents, mus, sigmas, logpi, reduce=False)
+    gmm = gmm.mean() if valid is None else (gmm * valid).sum() / valid.sum()
+    bce = F.binary_cross_entropy_with_logits(ds, terminals)
+    mse = F.mse_loss(rs, rewards) if include_reward else torch.zeros_like(bce)
+    scale = latents.shape[-1] + (2 if include_reward else 1)
+    return {"gmm": gmm, "bce": bce, "mse": mse, "loss": (gmm + bce + mse) / scale}
+
+
+def to_latent(vae: ConvVAE, frames: torch.Tensor) -> torch.Tensor:
+    """uint8 frames (L,B,H,W,C) -> sampled z (L, B, latent_size), the noise drawn as for precomputed latents."""
+    mu, logsigma = encode(vae, frames.flatten(0, 1))
+    mu, logsigma = (part.unflatten(0, frames.shape[:2]).clone() for part in (mu, logsigma))
+    return mu + logsigma.exp() * torch.randn_like(mu)
+
+
+def load_mdrnn(path: str | Path, device: torch.device | str = "cpu") -> tuple[MDRNN, dict]:
+    """The trained network in evaluation mode, and its checkpoint."""
+    saved = checkpoint.load(path, ("state_dict", "config"))
+    try:
+        sizes = saved["config"]
+        mdrnn = MDRNN(sizes["latent_size"], sizes["action_size"], sizes["hidden_size"], sizes["gmm_components"])
+        mdrnn.load_state_dict(saved["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: expected M's checkpoint, found another ({str(error).splitlines()[0]})") from None
+    return mdrnn.to(device).eval().requires_grad_(False), saved
+
+
+def train_mdrnn(
+    train: LatentSequenceDataset | SequenceDataset,
+    test: LatentSequenceDataset | SequenceDataset,
+    config: WMMDNRNNConfig,
+    seed: int,
+    identity: str,
+    device: torch.device,
+    vae: ConvVAE | None = None,
+) -> dict:
+    """Train M; checkpoint.tar, the state to continue from, goes to <logdir>/mdrnn.
+
+    Args:
+        train, test: sequences of precomputed latents, or of frames that vae then encodes batch by batch.
+        identity: stamp of the configuration, code and data; a saved state of another one is not continued.
+
+    Returns:
+        What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
+    """
+    torch.manual_seed(seeding.number(seed, "mdrnn/weights"))
+    mdrnn = MDRNN(config.latent_size, config.action_size, config.hidden_size, config.gmm_components).to(device)
+    optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
+    state = Progress(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
+    if not config.noreload:
+        state.resume(log.info)
+
+    def losses(batch: dict) -> dict[str, torch.Tensor]:
+        if vae is not None:
+            z = to_latent(vae, batch["frames"])
+            batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
+        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid")
+        latents, actions, rewards, terminals, next_latents, valid = (batch[key].to(device) for key in keys)
+        return get_loss(mdrnn, latents, actions, rewards, terminals, next_latents, config.include_reward, valid)
+
+    def average(batches, update: bool) -> dict[str, float]:
+        total, count = dict.fromkeys(("gmm", "bce", "mse", "loss"), 0.0), 0
+        for batch in batches:
+            terms, size = losses(batch), batch["valid"].shape[1]
+            if update:
+                optimizer.zero_grad(set_to_none=True)
+                terms["loss"].backward()
+                nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
+                optimizer.step()
+            for name, value in terms.items():
+                total[name] += value.item() * size
+            count += size
+        return {name: value / count for name, value in total.items()}
+
+    while state.epoch < config.num_epochs and not state.early_stopping.stop:
+        epoch = state.epoch + 1
+        torch.manual_seed(seeding.number(seed, "mdrnn/noise", epoch))
+        batches = train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch))
+        training = average(progress(batches, f"mdrnn: epoch {epoch}", -(-len(train) // config.batch_size)), True)
+        torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
+        with torch.no_grad():
+            validation = average(test.batches(config.batch_size), False)
+        state.finish_epoch({**{f"train_{k}": v for k, v in training.items()}, **validation}, validation["loss"])
+        log.info(
+            "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
+            epoch, training["loss"], *(validation[key] for key in ("loss", "gmm", "bce", "mse")),
+        )
+
+    sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
+    return {"best": {**state.best, "config": sizes | result_values(config)}, "history": state.history}

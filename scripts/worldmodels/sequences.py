@@ -1,0 +1,160 @@
+"""Sequences of steps for M, from precomputed latents or from frames. None ever crosses an episode's end.
+
+A sequence of L steps starting at row s holds the rows s .. s+L-1 and, as what follows them, the rows
+s+1 .. s+L. The last row of an episode has no successor: `valid` is 0 there, so that its reward and
+terminal are learnt and its next latent is not asked for.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldmodels import checkpoint
+from worldmodels.config import UserError
+from worldmodels.datasets import Group, RolloutDataset, split_files
+from worldmodels.latents import KEYS
+
+
+def sequence_starts(offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows where back-to-back sequences start, and the last row of the episode of each.
+
+    Args:
+        offsets: (E + 1,) rows where the episodes start, and the end.
+        rng: draws where in an episode the first sequence starts; without it that is the episode's first row.
+
+    Returns:
+        starts (S,), last rows (S,). Episodes shorter than seq_len give none.
+    """
+    starts, lasts = [], []
+    for begin, end in zip(offsets[:-1], offsets[1:]):
+        spare = (end - begin) - seq_len
+        if spare < 0:
+            continue
+        phase = int(rng.integers(min(seq_len, spare + 1))) if rng is not None else 0
+        rows = np.arange(begin + phase, end - seq_len + 1, seq_len)
+        starts.append(rows)
+        lasts.append(np.full(len(rows), end - 1))
+    if not starts:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(starts), np.concatenate(lasts)
+
+
+def rows_of(starts: np.ndarray, lasts: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (L+1, B), time first: the sequences and one row more; and valid (L, B), see above."""
+    rows = starts[None, :] + np.arange(seq_len + 1)[:, None]
+    valid = rows[1:] <= lasts[None, :]
+    return np.minimum(rows, lasts[None, :]), rows[:-1], valid
+
+
+def need_sequences(starts: np.ndarray, seq_len: int, where: str) -> None:
+    if not len(starts):
+        raise UserError(f"mdrnn.seq_len: expected episodes of at least {seq_len} steps, found none in {where}")
+
+
+class LatentSequenceDataset(torch.utils.data.Dataset):
+    """Sequences of precomputed latents, cut afresh for each epoch (`batches`) or fixed (indexing).
+
+    An item is a dict of latents, next_latents (L, latent_size), actions (L, A), rewards, terminals and valid (L,);
+    z = mu + sigma * noise is drawn anew every time.
+
+    Args:
+        path: latents_<n>.npz.
+        seq_len: L.
+        train: the training episodes, or else the held-out ones.
+        num_test_files: last episodes held out; 0: none.
+    """
+
+    def __init__(self, path: str | Path, seq_len: int, train: bool = True, num_test_files: int = 0) -> None:
+        arrays = checkpoint.read_npz(path, KEYS)
+        bounds = np.append(arrays.pop("offsets"), len(arrays["latents"]))
+        kept = split_files(list(range(len(bounds) - 1)), num_test_files, train)
+        if kept:
+            first, last = bounds[kept[0]], bounds[kept[-1] + 1]
+            bounds = bounds[kept[0] : kept[-1] + 2] - first
+            arrays = {key: array[first:last] for key, array in arrays.items()}
+        self.offsets, self.seq_len = bounds, seq_len
+        self.arrays = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        self.starts, self.lasts = sequence_starts(bounds, seq_len)
+        need_sequences(self.starts, seq_len, str(path))
+
+    @property
+    def action_size(self) -> int:
+        return self.arrays["actions"].shape[1]
+
+    @property
+    def latent_size(self) -> int:
+        return self.arrays["latents"].shape[1]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        one = range(len(self))[index]
+        batch = self.gather(self.starts[one : one + 1], self.lasts[one : one + 1])
+        return {key: value[:, 0] for key, value in batch.items()}
+
+    def gather(self, starts: np.ndarray, lasts: np.ndarray) -> dict[str, torch.Tensor]:
+        """The sequences that start at these rows as one batch, time first: (L, B, ...)."""
+        around, rows, valid = rows_of(starts, lasts, self.seq_len)
+        mu, logsigma = self.arrays["latents"][around], self.arrays["logsigmas"][around]
+        z = mu + logsigma.exp() * torch.randn_like(mu)
+        return {
+            "latents": z[:-1],
+            "next_latents": z[1:],
+            **{key: self.arrays[key][rows] for key in ("actions", "rewards", "terminals")},
+            "valid": torch.from_numpy(valid).float(),
+        }
+
+    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[dict[str, torch.Tensor]]:
+        """All sequences once; with rng cut at new places and in random order."""
+        starts, lasts = (self.starts, self.lasts) if rng is None else sequence_starts(self.offsets, self.seq_len, rng)
+        order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
+        for i in range(0, len(order), batch_size):
+            chosen = order[i : i + batch_size]
+            yield self.gather(starts[chosen], lasts[chosen])
+
+
+class SequenceDataset(RolloutDataset):
+    """Sequences of frames: dicts of observations, next_observations (L,3,H,W) float32 in [0,1], actions (L, A),
+    rewards, terminals and valid (L,). Indexing covers the files in memory, see RolloutDataset.
+    """
+
+    def __init__(self, root: str | Path = "", seq_len: int = 32, **options) -> None:
+        super().__init__(root, **options)
+        self.seq_len = seq_len
+        need_sequences(sequence_starts(self.group.offsets, seq_len)[0], seq_len, str(root or self.files[0]))
+
+    @property
+    def action_size(self) -> int:
+        return self.group.actions.shape[1]
+
+    def __len__(self) -> int:
+        return len(sequence_starts(self.group.offsets, self.seq_len)[0])
+
+    def _get_data(self, index: int):
+        starts, lasts = sequence_starts(self.group.offsets, self.seq_len)
+        batch = self.gather(self.group, starts[index : index + 1], lasts[index : index + 1])
+        frames = torch.stack([self._observation(row) for row in batch.pop("rows")[:, 0]])
+        batch.pop("frames")
+        return {"observations": frames[:-1], "next_observations": frames[1:], **{k: v[:, 0] for k, v in batch.items()}}
+
+    def gather(self, group: Group, starts: np.ndarray, lasts: np.ndarray) -> dict:
+        """A batch, time first: frames (L+1, B, H, W, C) uint8 that V is to encode, and the rest as above."""
+        around, rows, valid = rows_of(starts, lasts, self.seq_len)
+        return {
+            "rows": around,
+            "frames": torch.from_numpy(group.observations[around]),
+            **{key: torch.from_numpy(getattr(group, key)[rows]) for key in ("actions", "rewards", "terminals")},
+            "valid": torch.from_numpy(valid).float(),
+        }
+
+    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[dict]:
+        """All sequences once, see `gather`; with rng cut at new places and in random order."""
+        for group in self.groups(rng if rng is not None else np.random.default_rng(0)):
+            starts, lasts = sequence_starts(group.offsets, self.seq_len, rng)
+            order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
+            for i in range(0, len(order), batch_size):
+                chosen = order[i : i + batch_size]
+                yield self.gather(group, starts[chosen], lasts[chosen])
