@@ -10,18 +10,19 @@ rule ctrl:
     output:
         weights=f"{LOGDIR}/ctrl/best.tar",
         summary=f"{LOGDIR}/ctrl/best.json",
-    params:
-        options=options(CONFIG.env, CONFIG.ctrl),
-        code=code("train_controller.py"),
     log:
         f"{LOGDIR}/logs/ctrl.log",
     benchmark:
         f"{LOGDIR}/benchmarks/ctrl.tsv"
+    conda:
+        "../envs/worldmodels.yaml"
     threads: CONFIG.ctrl.max_workers
     resources:
         mem_mb=2000 + 700 * CONFIG.ctrl.max_workers,
         runtime=1440,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command("train_controller.py", CONFIG.ctrl),
+        options=options(CONFIG.env, CONFIG.ctrl),
+        code=code("train_controller.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/train_controller.py {params.options} {RUNTIME[ctrl]} --threads {threads} --log {log:q}"
+        "{params.command} {params.options} --log {log:q}"

@@ -5,22 +5,33 @@
 
 rule evaluate:
     input:
-        models=ancient([rules.vae.output.weights, rules.mdrnn.output.weights, rules.ctrl.output.weights]),
-        summaries=[rules.vae.output.summary, rules.mdrnn.output.summary, rules.ctrl.output.summary],
+        models=ancient(
+            [
+                rules.vae.output.weights,
+                rules.mdrnn.output.weights,
+                rules.ctrl.output.weights,
+            ]
+        ),
+        summaries=[
+            rules.vae.output.summary,
+            rules.mdrnn.output.summary,
+            rules.ctrl.output.summary,
+        ],
     output:
         f"{LOGDIR}/eval.json",
-    params:
-        options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py"),
     log:
         f"{LOGDIR}/logs/evaluate.log",
     benchmark:
         f"{LOGDIR}/benchmarks/evaluate.tsv"
+    conda:
+        "../envs/worldmodels.yaml"
     threads: 32
     resources:
         mem_mb=24000,
         runtime=240,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command("evaluate.py"),
+        options=options(CONFIG.env, CONFIG.evaluate),
+        code=code("evaluate.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/evaluate.py {params.options} {RUNTIME[evaluate]} --threads {threads} --log {log:q}"
+        "{params.command} {params.options} --log {log:q}"

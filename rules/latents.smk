@@ -12,17 +12,18 @@ rule latents:
     output:
         latents=f"{LATENTS}.npz",
         summary=f"{LATENTS}.json",
-    params:
-        code=code("encode_latents.py"),
     log:
         f"{LOGDIR}/logs/latents.log",
     benchmark:
         f"{LOGDIR}/benchmarks/latents.tsv"
+    conda:
+        "../envs/worldmodels.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=120,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command("encode_latents.py", CONFIG.latents, rollouts=True),
+        code=code("encode_latents.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/encode_latents.py {RUNTIME[latents]} --threads {threads} --log {log:q}"
+        "{params.command} --log {log:q}"

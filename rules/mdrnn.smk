@@ -3,33 +3,41 @@
 # produces: <logdir>/mdrnn/best.tar, the weights; best.json, their digest and the training's history
 
 
-def sequences(wildcards):
-    """What M is trained on, and the small files that hold its digests."""
-    if CONFIG.latents.precompute_latents:
-        return {"data": ancient(rules.latents.output.latents), "summaries": rules.latents.output.summary}
-    return {"data": ancient(ROLLOUTS), "summaries": ROLLOUT_SUMMARIES}
-
-
 rule mdrnn:
     input:
-        unpack(sequences),
+        data=ancient(
+            rules.latents.output.latents
+            if CONFIG.latents.precompute_latents
+            else ROLLOUTS
+        ),
+        summaries=(
+            rules.latents.output.summary
+            if CONFIG.latents.precompute_latents
+            else ROLLOUT_SUMMARIES
+        ),
         vae=ancient(rules.vae.output.weights),
         vae_summary=rules.vae.output.summary,
     output:
         weights=f"{LOGDIR}/mdrnn/best.tar",
         summary=f"{LOGDIR}/mdrnn/best.json",
-    params:
-        options=options(CONFIG.latents, CONFIG.mdrnn),
-        code=code("train_mdrnn.py"),
     log:
         f"{LOGDIR}/logs/mdrnn.log",
     benchmark:
         f"{LOGDIR}/benchmarks/mdrnn.tsv"
+    conda:
+        "../envs/worldmodels.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=720,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command(
+            "train_mdrnn.py",
+            CONFIG.mdrnn,
+            rollouts=True,
+            more=f"--memory-gb {CONFIG.vae.memory_gb}",
+        ),
+        options=options(CONFIG.latents, CONFIG.mdrnn),
+        code=code("train_mdrnn.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/train_mdrnn.py {params.options} {RUNTIME[mdrnn]} --threads {threads} --log {log:q}"
+        "{params.command} {params.options} --log {log:q}"

@@ -12,21 +12,21 @@ rule rollouts_shard:
     output:
         episodes=wm.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
         summary=f"{DATA_DIR}/{{shard}}.json",
-    params:
-        options=options(CONFIG.env, CONFIG.rollouts),
-        code=code("collect_rollouts.py"),
     log:
         f"{LOGDIR}/logs/rollouts_{{shard}}.log",
     benchmark:
         f"{LOGDIR}/benchmarks/rollouts_{{shard}}.tsv"
     wildcard_constraints:
         shard=r"\d{5}",
+    conda:
+        "../envs/worldmodels.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command("collect_rollouts.py"),
+        options=options(CONFIG.env, CONFIG.rollouts),
+        code=code("collect_rollouts.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/collect_rollouts.py --shard $((10#{wildcards.shard})) {params.options} {RUNTIME[rollouts]} "
-        "--threads {threads} --log {log:q}"
+        "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"

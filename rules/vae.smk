@@ -10,18 +10,19 @@ rule vae:
     output:
         weights=f"{LOGDIR}/vae/best.tar",
         summary=f"{LOGDIR}/vae/best.json",
-    params:
-        options=options(CONFIG.vae),
-        code=code("train_vae.py"),
     log:
         f"{LOGDIR}/logs/vae.log",
     benchmark:
         f"{LOGDIR}/benchmarks/vae.tsv"
+    conda:
+        "../envs/worldmodels.yaml"
     threads: 8
     resources:
         mem_mb=int(4000 + 1100 * CONFIG.vae.memory_gb),
         runtime=720,
-    conda:
-        "../envs/worldmodels.yaml"
+    params:
+        command=command("train_vae.py", CONFIG.vae, rollouts=True),
+        options=options(CONFIG.vae),
+        code=code("train_vae.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/train_vae.py {params.options} {RUNTIME[vae]} --threads {threads} --log {log:q}"
+        "{params.command} {params.options} --log {log:q}"

@@ -7,7 +7,7 @@ Without --shard all shards are collected, side by side on --threads cores. Besid
 
 from pathlib import Path
 
-from worldmodels import checkpoint, cli, config, envs
+from worldmodels import checkpoint, cli, config, envs, settings
 from worldmodels.cli import log
 from worldmodels.rollouts import collect_shard
 from worldmodels.workers import workers
@@ -21,8 +21,8 @@ def collect(data_dir: str, env, rollouts, seed: int, shard: int, threads: int) -
 
 def main(args) -> None:
     run = cli.run_config(args)
-    env = config.from_args(args, config.EnvConfig)
-    rollouts = config.from_args(args, config.RolloutsConfig)
+    env = settings.from_args(args, config.EnvConfig)
+    rollouts = settings.from_args(args, config.RolloutsConfig)
     if args.shard is not None:
         summaries = [collect(run.data_dir, env, rollouts, run.seed, args.shard, args.threads)]
     else:

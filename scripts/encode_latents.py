@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Encode all frames of the rollouts with the trained V: <logdir>/latents/latents_<latent_size>.npz."""
 
-from worldmodels import checkpoint, cli, config
+from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.latents import precompute_latents
 from worldmodels.vae import load_vae
@@ -9,7 +9,7 @@ from worldmodels.vae import load_vae
 
 def main(args) -> None:
     run = cli.run_config(args)
-    latents = config.from_args(args, config.LatentsConfig)
+    latents = settings.from_args(args, config.LatentsConfig)
     vae, saved = load_vae(f"{run.logdir}/vae/best.tar", cli.device(run.device))
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, cli.rollout_files(args), path, latents.encode_batch_size)

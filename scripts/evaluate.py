@@ -5,21 +5,25 @@ Writes <logdir>/eval.json: the seeds, returns and lengths of the episodes, their
 interval of the mean, versions, and the environment steps that training took.
 """
 
-from worldmodels import checkpoint, cli, config, seeding
+from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.cli import log
 from worldmodels.evaluation import evaluate, summarise
 
 
 def main(args) -> None:
     run = cli.run_config(args)
-    env = config.from_args(args, config.EnvConfig)
-    test = config.from_args(args, config.EvaluateConfig)
+    env = settings.from_args(args, config.EnvConfig)
+    test = settings.from_args(args, config.EvaluateConfig)
     seeds = seeding.evaluation_seeds(test.num_episodes)
     result = summarise(run.logdir, env, seeds, *evaluate(run.logdir, env, seeds, run.device, args.threads))
     checkpoint.write_json(f"{run.logdir}/eval.json", result)
     log.info(
         "evaluate: %.1f +- %.1f over %d tracks (95 %% interval of the mean %.1f to %.1f), %s/eval.json",
-        result["mean"], result["std"], len(seeds), *result["mean_95_interval"], run.logdir,
+        result["mean"],
+        result["std"],
+        len(seeds),
+        *result["mean_95_interval"],
+        run.logdir,
     )
 
 

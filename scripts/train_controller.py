@@ -6,7 +6,7 @@ Writes <logdir>/ctrl/best.tar (the mean of the search distribution that did best
 continues from.
 """
 
-from worldmodels import checkpoint, cli, config
+from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.controller import train_controller
 from worldmodels.envs import choose_backend, versions
@@ -14,17 +14,20 @@ from worldmodels.envs import choose_backend, versions
 
 def main(args) -> None:
     run = cli.run_config(args)
-    env = config.from_args(args, config.EnvConfig)
-    ctrl = config.from_args(args, config.WMControllerConfig, env_name=env.id, logdir=run.logdir)
+    env = settings.from_args(args, config.EnvConfig)
+    ctrl = settings.from_args(args, config.WMControllerConfig, env_name=env.id, logdir=run.logdir)
     backend = choose_backend(env)
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
-    options = (config.options(env, (config.RESULT,)), config.options(ctrl, (config.RESULT,)))
+    options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
     identity = cli.identity(run.seed, *options, versions(backend), *models)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
     checkpoint.write_best(f"{run.logdir}/ctrl", best)
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/ctrl/best.tar",
-        best["reward"], best["epoch"], best["env_steps"]["controller"], run.logdir,
+        best["reward"],
+        best["epoch"],
+        best["env_steps"]["controller"],
+        run.logdir,
     )
 
 

@@ -6,7 +6,7 @@ Reads <logdir>/latents/latents_<n>.npz or, with --precompute-latents false, enco
 <logdir>/mdrnn/checkpoint.tar is the state that a stopped run continues from.
 """
 
-from worldmodels import checkpoint, cli, config
+from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.datasets import buffer_files
 from worldmodels.mdrnn import train_mdrnn
@@ -16,8 +16,10 @@ from worldmodels.vae import load_vae
 
 def main(args) -> None:
     run = cli.run_config(args)
-    precomputed = config.from_args(args, config.LatentsConfig).precompute_latents
-    values = config.from_args(args, config.WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
+    precomputed = settings.from_args(args, config.LatentsConfig).precompute_latents
+    values = settings.from_args(
+        args, config.WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir
+    )
     device = cli.device(run.device)
     vae, saved = load_vae(f"{run.logdir}/vae/best.tar", device)
     split = {"num_test_files": values.num_test_files}
@@ -31,14 +33,17 @@ def main(args) -> None:
         memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
         train, test = (SequenceDataset(seq_len=values.seq_len, **memory, **part) for part in (split, held_out))
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
-    options = config.options(values, (config.RESULT,))
+    options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [f"{run.logdir}/vae/best.tar", *data])
     identity = cli.identity(run.seed, precomputed, options, *digests)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
     checkpoint.write_best(f"{run.logdir}/mdrnn", result["best"], result["history"])
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/mdrnn/best.tar",
-        len(result["history"]), result["best"]["precision"], result["best"]["epoch"], run.logdir,
+        len(result["history"]),
+        result["best"]["precision"],
+        result["best"]["epoch"],
+        run.logdir,
     )
 
 

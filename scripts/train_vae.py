@@ -5,7 +5,7 @@ Writes <logdir>/vae/best.tar (the weights with the lowest validation loss), best
 the history) and samples/. <logdir>/vae/checkpoint.tar is the state that a stopped run continues from.
 """
 
-from worldmodels import checkpoint, cli, config
+from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.datasets import count_steps
 from worldmodels.vae import train_vae
@@ -13,16 +13,19 @@ from worldmodels.vae import train_vae
 
 def main(args) -> None:
     run = cli.run_config(args)
-    vae = config.from_args(args, config.WMVAEConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
+    vae = settings.from_args(args, config.WMVAEConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
     files = cli.rollout_files(args)
     # The state may be continued with more epochs, but not with other options, code or rollouts.
-    identity = cli.identity(run.seed, config.options(vae, (config.RESULT,)), *map(checkpoint.digest, files))
+    identity = cli.identity(run.seed, settings.options(vae, (settings.RESULT,)), *map(checkpoint.digest, files))
     result = train_vae(files, vae, run.seed, identity, cli.device(run.device))
     best = result["best"] | {"env_steps": count_steps(files)}
     checkpoint.write_best(f"{run.logdir}/vae", best, result["history"])
     log.info(
         "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/vae/best.tar",
-        len(result["history"]), best["precision"], best["epoch"], run.logdir,
+        len(result["history"]),
+        best["precision"],
+        best["epoch"],
+        run.logdir,
     )
 
 

@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from worldmodels.config import UserError
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
 from worldmodels.mdrnn import MDRNNCell, load_mdrnn, to_cell
+from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE, encode, load_vae
 
 
@@ -36,7 +36,8 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
     mdrnn, _ = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)
     if mdrnn.latents != saved["config"]["latent_size"]:
         raise UserError(
-            f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, found {mdrnn.latents}"
+            f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, "
+            f"found {mdrnn.latents}"
         )
     return WorldModel(vae, to_cell(mdrnn).eval().requires_grad_(False), device, saved.get("env_steps", 0))
 
@@ -52,7 +53,9 @@ class Squash:
         self.low, self.high = (torch.tensor(bound, device=device) for bound in (space.low, space.high))
         self.scaled = torch.tensor([name == "tanh" for name in names], device=device)
         self.bare = torch.tensor([name == "clip" for name in names], device=device)
-        if not all(np.isfinite(bound[i]) for bound in (space.low, space.high) for i in range(size) if names[i] == "tanh"):
+        if not all(
+            np.isfinite(bound[i]) for bound in (space.low, space.high) for i in range(size) if names[i] == "tanh"
+        ):
             raise UserError(f"ctrl.squash: expected finite bounds for tanh, found {space}; use clip_tanh or clip")
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldmodels.config import UserError
+from worldmodels.settings import UserError
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
@@ -96,7 +96,9 @@ def load(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
         raise UserError(f"{path}: expected a checkpoint, found no file") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: expected a checkpoint of tensors and plain values, found a damaged or foreign file ({reason})") from None
+        raise UserError(
+            f"{path}: expected a checkpoint of tensors and plain values, found a damaged or foreign file ({reason})"
+        ) from None
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
         raise UserError(f"{path}: expected a checkpoint with {', '.join(keys)}, found none of {', '.join(missing)}")

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from worldmodels import config
-from worldmodels.config import RunConfig, Section, UserError
+from worldmodels import config, settings
+from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
+from worldmodels.settings import Section, UserError
 
 log = logging.getLogger("worldmodels")
 
@@ -31,7 +32,7 @@ def parser(description: str, *sections: type[Section]) -> argparse.ArgumentParse
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all, %(default)s)")
     made.add_argument("--log", help="also write the messages to this file")
     for section in (RunConfig, *sections):
-        config.add_flags(made, section)
+        settings.add_flags(made, section)
     return made
 
 
@@ -45,7 +46,9 @@ def rollout_files(args: argparse.Namespace) -> list[str]:
     data_dir = getattr(args, ".data_dir")
     if args.num_rollouts:
         if args.shard_size < 1:
-            raise UserError("--shard-size: expected the number of rollouts in a shard beside --num-rollouts, found none")
+            raise UserError(
+                "--shard-size: expected the number of rollouts in a shard beside --num-rollouts, found none"
+            )
         return config.rollout_files(data_dir, args.num_rollouts, args.shard_size)
     files = sorted(str(path) for path in Path(data_dir).glob("*.npz"))
     if not files:
@@ -86,7 +89,7 @@ class TerminalHandler(logging.StreamHandler):
 
 
 def run_config(args: argparse.Namespace) -> RunConfig:
-    return config.from_args(args, RunConfig)
+    return settings.from_args(args, RunConfig)
 
 
 def identity(*parts: Any) -> str:
@@ -103,7 +106,9 @@ def device(name: str) -> torch.device:
         chosen = torch.device(name)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device: expected auto or a device that is here, found {name!r} ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"device: expected auto or a device that is here, found {name!r} ({str(error).splitlines()[0]})"
+        ) from None
     return chosen
 
 

@@ -2,85 +2,37 @@
 
 The Snakefile builds these dataclasses from config.yaml before any job starts, and the command-line
 flags of the scripts are generated from them, so a value is checked once and by the same rules wherever
-it comes from. Importing this module must stay cheap (no torch, no numpy): every dry run does it.
+it comes from. `cd scripts && python -m worldmodels.config` prints them as config.yaml.
 
 Field names and defaults are those of the specification's tables (WMVAEConfig, WMMDNRNNConfig,
-WMControllerConfig); where a measured better default replaced one, config.yaml says so.
+WMControllerConfig); a help text says so where a measured better default replaced one.
+Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
-import argparse
 import dataclasses
-import difflib
-import json
-import math
-import shlex
+import textwrap
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
-
-class UserError(Exception):
-    """A mistake the user can mend: its message names the file or key, what was expected, what was found."""
-
-
-# How a field takes part in staleness.
-RESULT = "result"  # changes the stage's result: a new value makes the stage stale
-BUDGET = "budget"  # how long to go on: a new value makes the stage stale, but it continues from its saved state
-RUNTIME = "runtime"  # cannot change a result: never makes anything stale
-ELSEWHERE = "elsewhere"  # a field of the specification that is configured in another section, or read from a file
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    choices: tuple | None = None,
-    role: str = RESULT,
-    home: str = "",
-) -> Any:
-    """A dataclass field with its documentation, its bounds (low <= value <= high, value > above) and its role."""
-    metadata = dict(help=help, low=low, above=above, high=high, choices=choices, role=role, home=home)
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def elsewhere(default: Any, home: str) -> Any:
-    """A field of the specification whose value comes from `home`, not from this section."""
-    return option(default, f"comes from {home}", role=ELSEWHERE, home=home)
-
-
-def extra() -> Any:
-    return option({}, "additional parameters of your own, kept with the configuration and readable as its attributes")
-
-
-@dataclass
-class Section:
-    """Base of all sections: checks its values when built; keys of `extra` read like attributes."""
-
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            setattr(self, f.name, check(f, getattr(self, f.name), f"{self.section}.{f.name}".lstrip(".")))
-
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get("extra", {})
-        if name in values:
-            return values[name]
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+from worldmodels.settings import (
+    BUDGET,
+    RUNTIME,
+    Section,
+    UserError,
+    elsewhere,
+    extra,
+    nearest,
+    option,
+    settable,
+    to_text,
+)
 
 
 @dataclass
 class RunConfig(Section):
-    """Top-level keys, shared by all stages."""
+    """Shared by all stages."""
 
-    section = ""
     seed: int = option(1, "seed of everything random in the run", low=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", role=RUNTIME)
     logdir: str = option("results/carracing", "where models, logs, figures and eval.json go", role=RUNTIME)
@@ -89,7 +41,10 @@ class RunConfig(Section):
 
 @dataclass
 class EnvConfig(Section):
+    """The environment, and the frames that V sees of it."""
+
     section = "env"
+    prefix = "env-"  # clear of the stages' own flags
     id: str = option("CarRacing-v3", "Gymnasium id of the environment")
     kwargs: dict = option({}, "keyword arguments for gymnasium.make")
     height: int = option(64, "height of the frames that V sees, pixels", low=64, high=64)
@@ -104,6 +59,8 @@ class EnvConfig(Section):
 
 @dataclass
 class RolloutsConfig(Section):
+    """Rollouts: episodes under policies that look at nothing."""
+
     section = "rollouts"
     num_rollouts: int = option(128, "episodes to learn V and M from", low=1, role=RUNTIME)
     shard_size: int = option(32, "episodes a job collects; whole shards are collected", low=1)
@@ -133,12 +90,16 @@ class RolloutsConfig(Section):
 
 @dataclass
 class WMVAEConfig(Section):
+    """V, the ConvVAE."""
+
     section = "vae"
     height: int = elsewhere(64, "env.height")
     width: int = elsewhere(64, "env.width")
     latent_size: int = option(32, "size of z", low=1)
     device: str = elsewhere("auto", "device")
-    train_batch_size: int = option(64, "images a batch", low=1)
+    train_batch_size: int = option(
+        64, "images a batch (specification: 32; 64 trains a sixth more images a second on a CPU)", low=1
+    )
     num_epochs: int = option(10, "epochs at most", low=1, role=BUDGET)
     images_per_epoch: int = option(16384, "images drawn afresh for each epoch; 0: all of them", low=0)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
@@ -164,6 +125,8 @@ class WMVAEConfig(Section):
 
 @dataclass
 class LatentsConfig(Section):
+    """Latents: V's codes of all frames, which M learns from."""
+
     section = "latents"
     precompute_latents: bool = option(
         True, "encode all frames once, before M is trained; false: V encodes each of M's batches on the fly"
@@ -173,13 +136,15 @@ class LatentsConfig(Section):
 
 @dataclass
 class WMMDNRNNConfig(Section):
+    """M, the MDN-RNN."""
+
     section = "mdrnn"
     latent_size: int = elsewhere(32, "V's checkpoint (set vae.latent_size)")
     action_size: int = elsewhere(3, "the rollouts")
     hidden_size: int = option(256, "units of the LSTM", low=1)
     gmm_components: int = option(5, "Gaussians in the mixture", low=1)
     device: str = elsewhere("auto", "device")
-    batch_size: int = option(32, "sequences a batch", low=1)
+    batch_size: int = option(32, "sequences a batch (specification: 16; 32 is faster at the same loss)", low=1)
     seq_len: int = option(32, "steps a sequence", low=2)
     num_epochs: int = option(30, "epochs at most", low=1, role=BUDGET)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
@@ -197,6 +162,8 @@ class WMMDNRNNConfig(Section):
 
 @dataclass
 class WMControllerConfig(Section):
+    """C, the linear controller, by CMA-ES."""
+
     section = "ctrl"
     latent_size: int = elsewhere(32, "V's checkpoint (set vae.latent_size)")
     hidden_size: int = elsewhere(256, "M's checkpoint (set mdrnn.hidden_size)")
@@ -209,8 +176,10 @@ class WMControllerConfig(Section):
         "the bounds; clip_tanh: tanh clipped to them; clip: the bare output clipped to them",
         choices=("tanh", "clip_tanh", "clip"),
     )
-    pop_size: int = option(64, "candidates a generation", low=2)
-    n_samples: int = option(1, "episodes a candidate", low=1)
+    pop_size: int = option(64, "candidates a generation (specification: 10; the paper: 64)", low=2)
+    n_samples: int = option(
+        1, "episodes a candidate (specification: 4, the paper: 16; with common tracks one teaches most per step)", low=1
+    )
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
@@ -233,6 +202,8 @@ class WMControllerConfig(Section):
 
 @dataclass
 class EvaluateConfig(Section):
+    """The official test, in gymnasium, on held-out tracks."""
+
     section = "evaluate"
     num_episodes: int = option(32, "held-out tracks of the official test", low=1)
 
@@ -249,47 +220,6 @@ SECTIONS = {
         EvaluateConfig,
     )
 }
-
-
-def check(f: dataclasses.Field, value: Any, name: str) -> Any:
-    """The value as the field's type, or UserError naming the key, what was expected and what was found."""
-    meta, kind = f.metadata, get_origin(f.type) or f.type
-    expected = kind.__name__ if not get_args(f.type) else f"list of {get_args(f.type)[0].__name__}"
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        hint = ""
-        if isinstance(value, str) and kind in (int, float):
-            hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if "e" in value.lower() else ""
-        raise UserError(f"{name}: expected {expected}, found {value!r}{hint}")
-    if kind is list:
-        item = get_args(f.type)[0]
-        value = [float(v) if item is float and type(v) is int else v for v in value]
-        for v in value:
-            if type(v) is not item:
-                raise UserError(f"{name}: expected a {expected}, found {v!r} in it")
-    for v in value if kind is list else [value]:
-        if meta["choices"] and v not in meta["choices"]:
-            raise UserError(f"{name}: expected one of {', '.join(meta['choices'])}, found {v!r}{nearest(v, meta['choices'])}")
-        if kind is float and not math.isfinite(v):
-            raise UserError(f"{name}: expected a finite number, found {v}")
-        for bound, words in (("low", "at least"), ("high", "at most"), ("above", "more than")):
-            limit = meta[bound]
-            if limit is None:
-                continue
-            if (bound == "low" and v < limit) or (bound == "high" and v > limit) or (bound == "above" and v <= limit):
-                raise UserError(f"{name}: expected {words} {limit}, found {v}")
-    return value
-
-
-def nearest(word: Any, known: Any) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def settable(cls: type[Section]) -> list[dataclasses.Field]:
-    """The fields that are configured in this section."""
-    return [f for f in dataclasses.fields(cls) if f.metadata["role"] != ELSEWHERE]
 
 
 def load(config: dict) -> types.SimpleNamespace:
@@ -321,72 +251,6 @@ def load(config: dict) -> types.SimpleNamespace:
     return loaded
 
 
-def flag(cls: type[Section], name: str) -> str:
-    """The command-line flag of a field; those of `env` carry the prefix, to stay clear of the stages' own."""
-    prefix = "env-" if cls is EnvConfig else ""
-    return f"--{prefix}{name.replace('_', '-')}"
-
-
-def to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def options(section: Section, roles: tuple[str, ...] = (RESULT, BUDGET)) -> str:
-    """The section as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
-    pairs = {
-        flag(type(section), f.name): to_text(getattr(section, f.name))
-        for f in settable(type(section))
-        if f.metadata["role"] in roles
-    }
-    return " ".join(f"{name} {shlex.quote(value)}" for name, value in sorted(pairs.items()))
-
-
-def result_values(section: Section) -> dict:
-    """The section's values that shape its result, as a checkpoint keeps them: no paths, no devices."""
-    return {f.name: getattr(section, f.name) for f in settable(type(section)) if f.metadata["role"] == RESULT}
-
-
-def parse_text(f: dataclasses.Field, text: str, name: str) -> Any:
-    if f.type is str:
-        return check(f, text, name)
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    return check(f, value, name)
-
-
-def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
-    """Add one flag a field, with the field's help, default and checks."""
-
-    def reader(f: dataclasses.Field, name: str):
-        def read(text: str) -> Any:
-            try:
-                return parse_text(f, text, name)
-            except UserError as error:
-                raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name}: ")) from None
-
-        return read
-
-    group = parser.add_argument_group(f"options of {cls.section or 'the run'}")
-    for f in settable(cls):
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
-        name = flag(cls, f.name)
-        group.add_argument(
-            name,
-            dest=f"{cls.section}.{f.name}",
-            type=reader(f, name),
-            default=default,
-            metavar="|".join(f.metadata["choices"]) if f.metadata["choices"] else "VALUE",
-            help=f"{f.metadata['help']} (default: {to_text(default)})".replace("%", "%%"),
-        )
-
-
-def from_args(args: argparse.Namespace, cls: type[Section], **others: Any) -> Any:
-    """The dataclass from parsed flags; `others` are the fields configured elsewhere."""
-    return cls(**{f.name: getattr(args, f"{cls.section}.{f.name}") for f in settable(cls)}, **others)
-
-
 def shard_name(shard: int | str) -> str:
     return f"{shard:0>5}"
 
@@ -404,3 +268,30 @@ def rollout_files(data_dir: str | Path, num_rollouts: int, shard_size: int) -> l
 
 def num_shards(num_rollouts: int, shard_size: int) -> int:
     return -(-num_rollouts // shard_size)
+
+
+def as_yaml() -> str:
+    """All sections with their defaults, each key under its help: what config.yaml ships."""
+
+    def entry(f: dataclasses.Field, indent: str) -> list[str]:
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        comment = textwrap.wrap(
+            f.metadata["help"], 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   "
+        )
+        return [*comment, f"{indent}{f.name}: {to_text(default)}"]
+
+    lines = [
+        "# Every knob of the workflow, with its default. Written by: cd scripts && python -m worldmodels.config",
+        "",
+    ]
+    for f in settable(RunConfig):
+        lines += entry(f, "")
+    for name, cls in SECTIONS.items():
+        lines += ["", *textwrap.wrap(cls.__doc__ or "", 110, initial_indent="# ", subsequent_indent="# "), f"{name}:"]
+        for f in settable(cls):
+            lines += entry(f, "  ")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(as_yaml(), end="")

@@ -14,8 +14,9 @@ from torch import nn
 
 from worldmodels import checkpoint, cli, seeding
 from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
-from worldmodels.config import EnvConfig, UserError, WMControllerConfig, result_values
+from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.envs import action_space, make_lanes
+from worldmodels.settings import UserError, result_values
 from worldmodels.workers import queue, workers
 
 
@@ -40,7 +41,9 @@ def load_parameters(vector: np.ndarray, module: nn.Module) -> None:
     expected = sum(p.numel() for p in module.parameters())
     if len(vector) != expected:
         raise ValueError(f"expected a vector of {expected} parameters, found {len(vector)}")
-    torch.nn.utils.vector_to_parameters(torch.as_tensor(vector, dtype=next(module.parameters()).dtype), module.parameters())
+    torch.nn.utils.vector_to_parameters(
+        torch.as_tensor(vector, dtype=next(module.parameters()).dtype), module.parameters()
+    )
 
 
 def load_controller(path: str | Path) -> tuple[Controller, dict]:
@@ -166,7 +169,9 @@ class ControllerTraining:
     A mean is validated together with the next generation's candidates, so that no worker waits for it.
     """
 
-    def __init__(self, strategy: EvolutionStrategy, evaluator: Evaluator, config: WMControllerConfig, seed: int) -> None:
+    def __init__(
+        self, strategy: EvolutionStrategy, evaluator: Evaluator, config: WMControllerConfig, seed: int
+    ) -> None:
         self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
         self.history: list[dict] = []
         self.validations: dict[int, float] = {}  # generation -> mean return of its mean
@@ -234,7 +239,15 @@ class ControllerTraining:
             self.env_steps += int(lengths.sum())
             fitness = returns.reshape(-1, self.config.n_samples).mean(axis=1)
             self.strategy.tell(fitness)
-            row = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None, self.strategy.sigma, time.monotonic() - start)
+            row = (
+                last + 1,
+                self.env_steps,
+                float(fitness.mean()),
+                float(fitness.max()),
+                None,
+                self.strategy.sigma,
+                time.monotonic() - start,
+            )
             self.history.append(dict(zip(HISTORY, row)))
             yield
         if self.generation not in self.validations:
@@ -260,7 +273,12 @@ class ControllerTraining:
         text = io.StringIO()
         text.write(",".join(HISTORY) + "\n")
         for row in self.history:
-            text.write(",".join("" if row[k] is None else f"{row[k]:.6g}" if k != "env_steps" else str(row[k]) for k in HISTORY) + "\n")
+            text.write(
+                ",".join(
+                    "" if row[k] is None else f"{row[k]:.6g}" if k != "env_steps" else str(row[k]) for k in HISTORY
+                )
+                + "\n"
+            )
         return text.getvalue().encode()
 
 
@@ -319,7 +337,14 @@ def train_controller(
 def report(training: ControllerTraining) -> None:
     row = training.history[-1]
     cli.log.info(
-        "ctrl: generation %d: mean %.0f, best %.0f, best validated mean %.0f (generation %d), sigma %.3f, %d steps, %.0f s",
-        row["generation"], row["return_mean"], row["return_max"], training.best["reward"], training.best["epoch"],
-        row["sigma"], row["env_steps"], row["seconds"],
+        "ctrl: generation %d: mean %.0f, best %.0f, best validated mean %.0f (generation %d), "
+        "sigma %.3f, %d steps, %.0f s",
+        row["generation"],
+        row["return_mean"],
+        row["return_max"],
+        training.best["reward"],
+        training.best["epoch"],
+        row["sigma"],
+        row["env_steps"],
+        row["seconds"],
     )

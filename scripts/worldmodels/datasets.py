@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint
-from worldmodels.config import UserError
+from worldmodels.settings import UserError
 
 KEYS = ("observations", "actions", "rewards", "terminals")
 
@@ -39,7 +39,12 @@ def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
     """
     episode = checkpoint.read_npz(path, KEYS)
     steps = len(episode["rewards"]) if episode["rewards"].ndim == 1 else -1
-    expected = {"observations": (4, np.uint8), "actions": (2, np.float32), "rewards": (1, np.float32), "terminals": (1, np.float32)}
+    expected = {
+        "observations": (4, np.uint8),
+        "actions": (2, np.float32),
+        "rewards": (1, np.float32),
+        "terminals": (1, np.float32),
+    }
     for key, (ndim, dtype) in expected.items():
         array = episode[key]
         if array.ndim != ndim or array.dtype != dtype or len(array) != steps:
@@ -73,7 +78,9 @@ class Group:
                     setattr(self, key, np.empty((total, *array.shape[1:]), array.dtype))
                 whole = getattr(self, key)
                 if array.shape[1:] != whole.shape[1:]:
-                    raise UserError(f"{file}: expected {key} shaped {whole.shape[1:]} as in {files[0]}, found {array.shape[1:]}")
+                    raise UserError(
+                        f"{file}: expected {key} shaped {whole.shape[1:]} as in {files[0]}, found {array.shape[1:]}"
+                    )
                 whole[start:end] = array
 
 

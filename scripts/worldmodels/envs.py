@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from worldmodels.config import EnvConfig, UserError
+from worldmodels.config import EnvConfig
+from worldmodels.settings import UserError
 
 
 def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -43,7 +44,9 @@ def choose_backend(env: EnvConfig) -> str:
         return "gymnasium"
     if importlib.util.find_spec("envpool") is None:
         if env.backend == "envpool":
-            raise UserError("env.backend: expected EnvPool to be installed (pip install -r requirements-envpool.txt), found none")
+            raise UserError(
+                "env.backend: expected EnvPool to be installed (pip install -r requirements-envpool.txt), found none"
+            )
         return "gymnasium"
     import envpool
 
@@ -62,7 +65,9 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
             made.close()
             made = gym.make(env.id, **{**env.kwargs, **kwargs, "render_mode": "rgb_array"})
     except (gym.error.Error, TypeError, ImportError) as error:
-        raise UserError(f"env.id: expected an environment that can be made, found {env.id!r} ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"env.id: expected an environment that can be made, found {env.id!r} ({str(error).splitlines()[0]})"
+        ) from None
     if not isinstance(made.action_space, gym.spaces.Box) or len(made.action_space.shape) != 1:
         raise UserError(f"env.id: expected a flat Box action space, found {made.action_space} in {env.id}")
     return made
@@ -121,7 +126,9 @@ class EnvPoolLanes:
             warnings.simplefilter("ignore")  # its action bounds lose float64 precision, harmlessly
             self.pool = envpool.make_gymnasium(env.id, num_envs=len(seeds), num_threads=threads, env_seed=list(seeds))
         if not is_image(self.pool.observation_space):
-            raise UserError(f"env.backend: expected image observations from EnvPool, found {self.pool.observation_space}")
+            raise UserError(
+                f"env.backend: expected image observations from EnvPool, found {self.pool.observation_space}"
+            )
 
     def reset(self) -> np.ndarray:
         return resize_frames(self.pool.reset()[0], self.config.height, self.config.width)

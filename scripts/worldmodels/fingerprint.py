@@ -12,8 +12,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
-# already; cli.py and fingerprint.py parse, print and stamp.
-NEUTRAL = {"__init__", "config", "cli", "fingerprint"}
+# already; settings.py, cli.py and fingerprint.py parse, print and stamp.
+NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint"}
 
 
 @cache
@@ -40,7 +40,11 @@ def bare(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)
 

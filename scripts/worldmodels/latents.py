@@ -7,14 +7,16 @@ import torch
 
 from worldmodels import checkpoint
 from worldmodels.cli import progress
-from worldmodels.config import UserError
 from worldmodels.datasets import read_rollout
+from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE, encode
 
 KEYS = ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets")
 
 
-def precompute_latents(vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256) -> dict[str, np.ndarray]:
+def precompute_latents(
+    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256
+) -> dict[str, np.ndarray]:
     """Encode the rollouts and write them as one .npz file.
 
     Args:
@@ -45,4 +47,6 @@ def precompute_latents(vae: ConvVAE, files: list[str], path: str | Path, batch_s
 def check_frames(vae: ConvVAE, frames: np.ndarray, file: str) -> None:
     channels = vae.encoder.conv1.in_channels
     if frames.shape[1:] != (64, 64, channels):
-        raise UserError(f"{file}: expected frames shaped (64, 64, {channels}) as V was trained on, found {frames.shape[1:]}")
+        raise UserError(
+            f"{file}: expected frames shaped (64, 64, {channels}) as V was trained on, found {frames.shape[1:]}"
+        )

@@ -9,8 +9,9 @@ from torch import nn
 
 from worldmodels import checkpoint, seeding
 from worldmodels.cli import log, progress
-from worldmodels.config import UserError, WMMDNRNNConfig, result_values
+from worldmodels.config import WMMDNRNNConfig
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
+from worldmodels.settings import UserError, result_values
 from worldmodels.training import Progress
 from worldmodels.vae import ConvVAE, encode
 
@@ -203,7 +204,9 @@ def train_mdrnn(
         state.finish_epoch({**{f"train_{k}": v for k, v in training.items()}, **validation}, validation["loss"])
         log.info(
             "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
-            epoch, training["loss"], *(validation[key] for key in ("loss", "gmm", "bce", "mse")),
+            epoch,
+            training["loss"],
+            *(validation[key] for key in ("loss", "gmm", "bce", "mse")),
         )
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}

@@ -11,8 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from worldmodels import checkpoint, seeding
-from worldmodels.config import EnvConfig, RolloutsConfig, UserError, num_shards, shard_files
+from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files
 from worldmodels.envs import action_space, choose_backend, make_lanes, versions
+from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
 KEYS = ("observations", "actions", "rewards", "terminals")
@@ -24,7 +25,9 @@ def random_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, 
     return np.stack([space.sample() for _ in range(steps)])
 
 
-def brownian_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
+def brownian_actions(
+    space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig
+) -> np.ndarray:
     """A random walk from the middle of the bounds, kept inside them; a step is a tenth of the range."""
     middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
     position, walk = np.zeros(space.shape), np.empty((steps, *space.shape))
@@ -72,7 +75,9 @@ def plan_actions(space: gym.spaces.Box, rollouts: RolloutsConfig, seed: int, epi
         weights = {name: weight for name, weight in sorted(rollouts.mixture.items()) if weight}
         unknown = sorted(set(weights) - set(POLICIES))
         if unknown or not weights or any(type(w) not in (int, float) or w < 0 for w in weights.values()):
-            raise UserError(f"rollouts.mixture: expected positive weights of {', '.join(POLICIES)}, found {rollouts.mixture}")
+            raise UserError(
+                f"rollouts.mixture: expected positive weights of {', '.join(POLICIES)}, found {rollouts.mixture}"
+            )
         policy = str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
     actions = POLICIES[policy](space, rollouts.seq_len, rng, rollouts)
     return np.clip(actions, space.low, space.high).astype(np.float32)
@@ -132,13 +137,16 @@ def play(env: EnvConfig, backend: str, seeds: list[int], plans: list[np.ndarray]
             rewards[alive, t], terminals[alive, t] = reward, terminated
             done = terminated | truncated | (t + 1 == steps)
             for lane in alive[done]:
-                yield lane, {
-                    "observations": observations[lane][: t + 1],
-                    "actions": plans[lane][: t + 1],
-                    "rewards": rewards[lane, : t + 1],
-                    "terminals": terminals[lane, : t + 1],
-                    "seed": np.int64(seeds[lane]),
-                }
+                yield (
+                    lane,
+                    {
+                        "observations": observations[lane][: t + 1],
+                        "actions": plans[lane][: t + 1],
+                        "rewards": rewards[lane, : t + 1],
+                        "terminals": terminals[lane, : t + 1],
+                        "seed": np.int64(seeds[lane]),
+                    },
+                )
                 observations[lane] = np.empty(0, np.uint8)
             alive, frames = alive[~done], frames[~done]
             if not len(alive):

@@ -6,18 +6,21 @@ terminal are learnt and its next latent is not asked for.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from worldmodels import checkpoint
-from worldmodels.config import UserError
 from worldmodels.datasets import Group, RolloutDataset, split_files
 from worldmodels.latents import KEYS
+from worldmodels.settings import UserError
 
 
-def sequence_starts(offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
+def sequence_starts(
+    offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows where back-to-back sequences start, and the last row of the episode of each.
 
     Args:
@@ -28,7 +31,7 @@ def sequence_starts(offsets: np.ndarray, seq_len: int, rng: np.random.Generator 
         starts (S,), last rows (S,). Episodes shorter than seq_len give none.
     """
     starts, lasts = [], []
-    for begin, end in zip(offsets[:-1], offsets[1:]):
+    for begin, end in pairwise(offsets):
         spare = (end - begin) - seq_len
         if spare < 0:
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from worldmodels import checkpoint
-from worldmodels.config import UserError
+from worldmodels.settings import UserError
 
 
 class EarlyStopping:
@@ -61,7 +61,9 @@ class Progress:
     are drawn from the run's seed and the epoch's number, so no random state needs keeping.
     """
 
-    def __init__(self, path: Path, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config) -> None:
+    def __init__(
+        self, path: Path, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config
+    ) -> None:
         self.path, self.identity, self.model, self.optimizer = path, identity, model, optimizer
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=config.scheduler_factor, patience=config.scheduler_patience

@@ -10,8 +10,9 @@ from torch import nn
 
 from worldmodels import checkpoint, seeding
 from worldmodels.cli import log, progress
-from worldmodels.config import UserError, WMVAEConfig, result_values
+from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
+from worldmodels.settings import UserError, result_values
 from worldmodels.training import Progress
 
 
@@ -165,7 +166,11 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         state.finish_epoch({**row, "loss": precision}, precision)
         log.info(
             "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
-            epoch, row["train_mse"], row["train_kl"], row["mse"], row["kl"],
+            epoch,
+            row["train_mse"],
+            row["train_kl"],
+            row["mse"],
+            row["kl"],
         )
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)

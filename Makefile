@@ -1,0 +1,37 @@
+# make run    everything, from nothing to results/carracing/eval.json, with all cores
+# make smoke  the whole chain in three minutes, to see that it works
+# make test   the test suite
+#
+# All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run smoke test lint
+
+run: .venv/run
+	$(BIN)/snakemake --cores all
+
+smoke: .venv/run
+	$(BIN)/snakemake --cores all --configfile presets/smoke.yaml
+
+test: lint
+	$(BIN)/python -m pytest tests
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+# Debian's python3 has no ensurepip, so the machine's pip fills the environment.
+.venv/run: requirements.txt requirements-envpool.txt
+	$(PYTHON) -m venv --without-pip --clear .venv
+	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements.txt
+	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-envpool.txt \
+	  || echo "EnvPool has no wheel for this machine: gymnasium will step everything, about eight times slower"
+	touch $@
+
+.venv/dev: .venv/run requirements-dev.txt
+	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,180 @@
+"""What a configuration section is made of: fields with bounds, their checks, and the flags made from them.
+
+Importing this module must stay cheap (no torch, no numpy): every dry run does it.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import math
+import shlex
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args, get_origin
+
+
+class UserError(Exception):
+    """A mistake the user can mend: its message names the file or key, what was expected, what was found."""
+
+
+# How a field takes part in staleness.
+RESULT = "result"  # changes the stage's result: a new value makes the stage stale
+BUDGET = "budget"  # how long to go on: a new value makes the stage stale, but it continues from its saved state
+RUNTIME = "runtime"  # cannot change a result: never makes anything stale
+ELSEWHERE = "elsewhere"  # a field of the specification that is configured in another section, or read from a file
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple | None = None,
+    role: str = RESULT,
+    home: str = "",
+) -> Any:
+    """A dataclass field with its documentation, its bounds (low <= value <= high, value > above) and its role."""
+    metadata = dict(help=help, low=low, above=above, high=high, choices=choices, role=role, home=home)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def elsewhere(default: Any, home: str) -> Any:
+    """A field of the specification whose value comes from `home`, not from this section."""
+    return option(default, f"comes from {home}", role=ELSEWHERE, home=home)
+
+
+def extra() -> Any:
+    return option({}, "additional parameters of your own, kept with the configuration and readable as its attributes")
+
+
+@dataclass
+class Section:
+    """Base of all sections: checks its values when built; keys of `extra` read like attributes."""
+
+    section: ClassVar[str] = ""
+    prefix: ClassVar[str] = ""  # of the section's flags
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            setattr(self, f.name, check(f, getattr(self, f.name), f"{self.section}.{f.name}".lstrip(".")))
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("extra", {})
+        if name in values:
+            return values[name]
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def check(f: dataclasses.Field, value: Any, name: str) -> Any:
+    """The value as the field's type, or UserError naming the key, what was expected and what was found."""
+    meta, kind = f.metadata, get_origin(f.type) or f.type
+    expected = kind.__name__ if not get_args(f.type) else f"list of {get_args(f.type)[0].__name__}"
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        hint = ""
+        if isinstance(value, str) and kind in (int, float):
+            hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if "e" in value.lower() else ""
+        raise UserError(f"{name}: expected {expected}, found {value!r}{hint}")
+    if kind is list:
+        item = get_args(f.type)[0]
+        value = [float(v) if item is float and type(v) is int else v for v in value]
+        for v in value:
+            if type(v) is not item:
+                raise UserError(f"{name}: expected a {expected}, found {v!r} in it")
+    for v in value if kind is list else [value]:
+        if meta["choices"] and v not in meta["choices"]:
+            raise UserError(
+                f"{name}: expected one of {', '.join(meta['choices'])}, found {v!r}{nearest(v, meta['choices'])}"
+            )
+        if kind is float and not math.isfinite(v):
+            raise UserError(f"{name}: expected a finite number, found {v}")
+        for bound, words in (("low", "at least"), ("high", "at most"), ("above", "more than")):
+            limit = meta[bound]
+            if limit is None:
+                continue
+            if (bound == "low" and v < limit) or (bound == "high" and v > limit) or (bound == "above" and v <= limit):
+                raise UserError(f"{name}: expected {words} {limit}, found {v}")
+    return value
+
+
+def nearest(word: Any, known: Any) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def settable(cls: type[Section]) -> list[dataclasses.Field]:
+    """The fields that are configured in this section."""
+    return [f for f in dataclasses.fields(cls) if f.metadata["role"] != ELSEWHERE]
+
+
+def flag(cls: type[Section], name: str) -> str:
+    """The command-line flag of a field."""
+    return f"--{cls.prefix}{name.replace('_', '-')}"
+
+
+def to_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def options(section: Section, roles: tuple[str, ...] = (RESULT, BUDGET)) -> str:
+    """The section as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
+    pairs = {
+        flag(type(section), f.name): to_text(getattr(section, f.name))
+        for f in settable(type(section))
+        if f.metadata["role"] in roles
+    }
+    return " ".join(f"{name} {shlex.quote(value)}" for name, value in sorted(pairs.items()))
+
+
+def result_values(section: Section) -> dict:
+    """The section's values that shape its result, as a checkpoint keeps them: no paths, no devices."""
+    return {f.name: getattr(section, f.name) for f in settable(type(section)) if f.metadata["role"] == RESULT}
+
+
+def parse_text(f: dataclasses.Field, text: str, name: str) -> Any:
+    if f.type is str:
+        return check(f, text, name)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    return check(f, value, name)
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
+    """Add one flag a field, with the field's help, default and checks."""
+
+    def reader(f: dataclasses.Field, name: str):
+        def read(text: str) -> Any:
+            try:
+                return parse_text(f, text, name)
+            except UserError as error:
+                raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name}: ")) from None
+
+        return read
+
+    group = parser.add_argument_group(f"options of {cls.section or 'the run'}")
+    for f in settable(cls):
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
+        name = flag(cls, f.name)
+        group.add_argument(
+            name,
+            dest=f"{cls.section}.{f.name}",
+            type=reader(f, name),
+            default=default,
+            metavar="|".join(f.metadata["choices"]) if f.metadata["choices"] else "VALUE",
+            help=f"{f.metadata['help']} (default: {to_text(default)})".replace("%", "%%"),
+        )
+
+
+def from_args(args: argparse.Namespace, cls: type[Section], **others: Any) -> Any:
+    """The dataclass from parsed flags; `others` are the fields configured elsewhere."""
+    return cls(**{f.name: getattr(args, f"{cls.section}.{f.name}") for f in settable(cls)}, **others)
