@@ -1,0 +1,296 @@
+"""C: the controller, the search that maximises, lock-step evaluation, and the loop around them."""
+
+import os
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from worldmodels import controller as module
+from worldmodels import seeding
+from worldmodels.agent import Squash, WorldModel, play_episodes
+from worldmodels.config import EnvConfig, WMControllerConfig
+from worldmodels.controller import (
+    Controller,
+    ControllerTraining,
+    Evaluator,
+    EvolutionStrategy,
+    Worker,
+    devices_for,
+    flatten_parameters,
+    load_parameters,
+)
+from worldmodels.mdrnn import MDRNN, to_cell
+from worldmodels.settings import UserError
+from worldmodels.vae import ConvVAE
+from worldmodels.workers import workers
+
+SPACE = gym.spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.ones(3, np.float32))
+CPU = torch.device("cpu")
+
+
+def test_controller_is_one_linear_layer():
+    made = Controller(32, 256, 3)
+    assert sum(p.numel() for p in made.parameters()) == 867
+    z, h = torch.randn(4, 32), torch.randn(4, 256)
+    torch.testing.assert_close(made(z, h), torch.cat([z, h], 1) @ made.fc.weight.T + made.fc.bias)
+
+
+def test_parameters_to_a_vector_and_back():
+    one, other = Controller(32, 256, 3), Controller(32, 256, 3)
+    load_parameters(flatten_parameters(one), other)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
+    with pytest.raises(ValueError, match="expected a vector of 867 parameters, found 3"):
+        load_parameters(np.zeros(3), one)
+
+
+def test_squash():
+    x = torch.tensor([[0.5, 0.5, 0.5], [-9.0, -9.0, -9.0], [9.0, 9.0, 9.0]])
+    out = Squash(["tanh", "tanh", "clip_tanh"], SPACE, CPU)(x)
+    wave = np.tanh(0.5)
+    torch.testing.assert_close(out[0], torch.tensor([wave, (wave + 1) / 2, wave], dtype=torch.float32))
+    torch.testing.assert_close(out[1], torch.tensor([-1.0, 0.0, 0.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(out[2], torch.tensor([1.0, 1.0, 1.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(Squash(["clip"], SPACE, CPU)(x)[0], x[0])
+    with pytest.raises(UserError, match=r"ctrl.squash: expected 1 or 3 entries, one an action, found 2"):
+        Squash(["tanh", "clip"], SPACE, CPU)
+    endless = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    with pytest.raises(UserError, match="expected finite bounds for tanh"):
+        Squash(["tanh"], endless, CPU)
+
+
+def peak(x: np.ndarray) -> np.ndarray:
+    """Highest, 0, at x = 1."""
+    return -((np.atleast_2d(x) - 1.0) ** 2).sum(axis=1)
+
+
+def test_the_strategy_climbs():
+    strategy = EvolutionStrategy(10, 0.3, 16, seed=1)
+    for _ in range(120):
+        strategy.tell(peak(strategy.ask()))
+    assert peak(strategy.mean)[0] > -1e-3 > peak(np.zeros(10))[0]
+
+
+def test_the_strategy_replays_exactly():
+    one = EvolutionStrategy(10, 0.3, 8, seed=1)
+    for _ in range(5):
+        one.tell(peak(one.ask()))
+    other = EvolutionStrategy(10, 0.3, 8, seed=1)
+    np.random.seed(99)
+    other.replay(one.fitness)
+    assert np.array_equal(one.mean, other.mean) and one.sigma == other.sigma
+    assert np.array_equal(one.ask(), other.ask())
+
+
+class InlinePool:
+    """Stands in for the worker processes: an 'episode' is 10 steps long and returns the peak's height, with noise
+    that comes from the track."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def submit(self, function, parameters, seeds):
+        self.pieces.append((parameters, list(seeds)))
+        noise = np.array([np.random.default_rng(s).normal(0, 0.01) for s in seeds])
+        future = Future()
+        future.set_result((peak(parameters) + noise, np.full(len(seeds), 10)))
+        return future
+
+
+def training(lanes=5, **changes) -> ControllerTraining:
+    values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
+    config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
+    strategy = EvolutionStrategy(5, config.sigma0, config.pop_size, seeding.number(1, "ctrl/strategy"))
+    return ControllerTraining(strategy, Evaluator(InlinePool(), lanes, False), config, seed=1)
+
+
+def test_the_loop_maximises_and_keeps_the_best_validated_mean():
+    made = training()
+    for _ in made.run():
+        pass
+    assert made.generation == 40
+    assert sorted(made.validations) == list(range(4, 41, 4))
+    assert made.best["reward"] == max(made.validations.values()) > -0.1 > peak(np.zeros(5))[0]
+    assert peak(made.best["parameters"])[0] == pytest.approx(made.best["reward"], abs=0.05)
+    assert made.env_steps == 40 * 24 * 10 + 10 * 3 * 10
+    rows = {row["generation"]: row for row in made.history}
+    assert all(rows[g]["validation_mean"] == value for g, value in made.validations.items())
+    assert made.over() == "40 generations done"
+
+
+def test_pieces_of_work_never_show():
+    one, other = training(lanes=5), training(lanes=24)
+    for made in (one, other):
+        for _ in made.run():
+            made.history[-1].pop("seconds", None)
+    assert one.history == other.history and one.best["reward"] == other.best["reward"]
+
+
+def test_the_loop_continued_equals_the_loop_in_one_go():
+    whole = training()
+    for _ in whole.run():
+        pass
+    for stop in (1, 4, 5, 9):
+        begun = training()
+        for done, _ in enumerate(begun.run(), 1):
+            if done == stop:
+                break
+        again = training()
+        again.load_state_dict(begun.state_dict())
+        for _ in again.run():
+            pass
+        for made in (whole, again):
+            for row in made.history:
+                row["seconds"] = 0
+        assert again.history == whole.history
+        assert np.array_equal(again.best["parameters"], whole.best["parameters"])
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"num_generations": 3}, "3 generations done"),
+        ({"max_env_steps": 700}, "700 environment steps done"),
+        ({"target_return": -2.0}, "target return -2 reached"),
+    ],
+)
+def test_budgets(changes, why):
+    values = {"target_return": 1e9} | changes
+    made = training()
+    for name, value in values.items():
+        setattr(made.config, name, value)
+    for _ in made.run():
+        pass
+    assert made.over() == why and made.generation < 40
+    assert made.best["reward"] > float("-inf")
+
+
+def test_common_tracks():
+    one = training().tracks(3)
+    assert len(one) == 24 and len(set(one)) == 2 and one == one[:2] * 12
+    assert set(one).isdisjoint(training().tracks(4))
+    own = training(common_tracks=False).tracks(3)
+    assert len(set(own)) == 24
+
+
+class FakeLanes:
+    """Episodes with given rewards; an episode ends with its list. Frames tell the lane and the step."""
+
+    def __init__(self, rewards):
+        self.rewards, self.step_of = rewards, [0] * len(rewards)
+        self.stepped = []
+
+    def frame(self, lane):
+        frame = np.zeros((64, 64, 3), np.uint8)
+        frame[..., 0], frame[..., 1] = lane * 40, self.step_of[lane]
+        return frame
+
+    def reset(self):
+        return np.stack([self.frame(i) for i in range(len(self.rewards))])
+
+    def step(self, lanes, actions):
+        assert len(lanes) == len(actions)
+        self.stepped.append(list(lanes))
+        rewards, ended = [], []
+        for lane in lanes:
+            rewards.append(self.rewards[lane][self.step_of[lane]])
+            self.step_of[lane] += 1
+            ended.append(self.step_of[lane] == len(self.rewards[lane]))
+        frames = np.stack([self.frame(i) for i in lanes])
+        return frames, np.array(rewards, np.float32), np.array(ended), np.zeros(len(lanes), bool)
+
+
+@pytest.fixture(scope="module")
+def world() -> WorldModel:
+    torch.manual_seed(0)
+    vae, mdrnn = ConvVAE(3, 8).eval().requires_grad_(False), MDRNN(8, 3, 16, 2).eval().requires_grad_(False)
+    return WorldModel(vae, to_cell(mdrnn).requires_grad_(False), CPU, 0)
+
+
+def idle_policy(alive, z, h):
+    return torch.zeros(len(alive), 3)
+
+
+def test_ended_episodes_leave_the_batch(world):
+    lanes = FakeLanes([[1.0] * 3, [2.0] * 5, [1.0]])
+    returns, lengths = play_episodes(world, lanes, idle_policy)
+    assert returns.tolist() == [3.0, 10.0, 1.0] and lengths.tolist() == [3, 5, 1]
+    assert lanes.stepped == [[0, 1, 2], [0, 1], [0, 1], [1], [1]]
+
+
+def test_time_limit(world):
+    returns, lengths = play_episodes(world, FakeLanes([[1.0] * 9, [1.0] * 2]), idle_policy, time_limit=4)
+    assert returns.tolist() == [4.0, 2.0] and lengths.tolist() == [4, 2]
+
+
+def test_a_stalled_episode_is_charged_as_if_it_had_stalled_on(world):
+    rewards = [[1.0] + [-0.1] * 99, [1.0, -0.1, -0.1, 1.0] * 25]
+    returns, lengths = play_episodes(world, FakeLanes(rewards), idle_policy, time_limit=100, stall_limit=10)
+    assert lengths.tolist() == [11, 100]
+    np.testing.assert_allclose(returns, [sum(rewards[0]), sum(rewards[1])], rtol=1e-6)
+    whole, _ = play_episodes(world, FakeLanes(rewards), idle_policy, time_limit=100)
+    np.testing.assert_allclose(returns, whole, rtol=1e-6)
+
+
+def test_hidden_states_follow_their_lanes(world):
+    """The hidden state that the policy sees is that of a cell stepped alone, also after others have left."""
+    seen = []
+
+    def policy(alive, z, h):
+        if 1 in alive:
+            i = list(alive).index(1)
+            seen.append((z[i].clone(), h[i].clone()))
+        return torch.zeros(len(alive), 3)
+
+    play_episodes(world, FakeLanes([[0.0] * 2, [0.0] * 6, [0.0] * 4]), policy)
+    hidden = world.cell.get_init_hidden(1)
+    assert len(seen) == 6
+    for z, h in seen:
+        torch.testing.assert_close(h, hidden[0][0])
+        hidden = world.cell.remember(torch.zeros(1, 3), z.unsqueeze(0), hidden)
+
+
+def test_stacked_controllers_act_as_each_would(world, monkeypatch):
+    controllers = [Controller(8, 16, 3) for _ in range(3)]
+    asked = []
+    fake = FakeLanes([[0.0] * 3] * 3)
+    fake_step = fake.step
+    fake.step = lambda lanes, actions: (asked.append(actions.copy()), fake_step(lanes, actions))[1]
+    fake.close = lambda: None
+    monkeypatch.setattr(module, "make_lanes", lambda *args: fake)
+    squash = Squash(["tanh"], SPACE, CPU)
+    worker = Worker(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
+    worker.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
+    frames = FakeLanes([[0.0]] * 3).reset()
+    z = world.vae.encoder(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)[0]
+    for i, c in enumerate(controllers):
+        expected = squash(c(z[i : i + 1], torch.zeros(1, 16)))
+        torch.testing.assert_close(torch.from_numpy(asked[0][i : i + 1]), expected, atol=1e-5, rtol=1e-5)
+
+
+def die(seconds):
+    os._exit(7)
+
+
+def test_a_dead_worker_is_an_error_at_once():
+    with workers(2) as pool:
+        jobs = [pool.submit(die, 0), pool.submit(pow, 2, 3)]
+        with pytest.raises(BrokenProcessPool):
+            for job in jobs:
+                job.result(timeout=60)
+
+
+def test_workers_have_one_thread_each():
+    with workers(1) as pool:
+        assert pool.submit(torch.get_num_threads).result(timeout=60) == 1
+
+
+def test_workers_spread_over_the_gpus(monkeypatch):
+    assert devices_for(2, "cpu") == ["cpu", "cpu"]
+    monkeypatch.setattr(module.cli, "device", lambda name: torch.device(name))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices_for(3, "cuda") == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices_for(2, "cuda:1") == ["cuda:1", "cuda:1"]

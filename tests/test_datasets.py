@@ -1,0 +1,222 @@
+"""Rollouts as data: splits, boundaries of episodes, what follows what, and errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from worldmodels import checkpoint
+from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollout, split_files
+from worldmodels.latents import precompute_latents
+from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
+from worldmodels.settings import UserError
+from worldmodels.vae import ConvVAE
+
+LENGTHS = [50, 33, 32, 31, 97]
+
+
+def numbered(number: int, steps: int) -> dict:
+    """An episode whose every value tells its episode and row; the last step is terminal."""
+    rows = number * 1000 + np.arange(steps)
+    frames = np.zeros((steps, 64, 64, 3), np.uint8)
+    frames[:, 0, 0, 0], frames[:, 0, 0, 1] = number, np.arange(steps)
+    return {
+        "observations": frames,
+        "actions": np.repeat(rows[:, None], 3, axis=1).astype(np.float32),
+        "rewards": rows.astype(np.float32),
+        "terminals": (np.arange(steps) == steps - 1).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("numbered")
+    for number, steps in enumerate(LENGTHS):
+        checkpoint.write_npz(folder / f"{number}.npz", numbered(number, steps))
+    return [str(folder / f"{number}.npz") for number in range(len(LENGTHS))]
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory) -> str:
+    """Latents without noise whose every value tells its episode and row."""
+    path = tmp_path_factory.mktemp("latents") / "latents_4.npz"
+    episodes = [numbered(number, steps) for number, steps in enumerate(LENGTHS)]
+    arrays = {key: np.concatenate([e[key] for e in episodes]) for key in ("actions", "rewards", "terminals")}
+    codes = np.repeat(arrays["rewards"][:, None], 4, axis=1)
+    offsets = np.cumsum([0, *LENGTHS[:-1]])
+    noise = np.full_like(codes, -1000.0)
+    checkpoint.write_npz(path, {"latents": codes, "logsigmas": noise, "offsets": offsets, **arrays})
+    return str(path)
+
+
+def test_split():
+    files = list("abcde")
+    assert split_files(files, 0, train=True) == files
+    assert split_files(files, 0, train=False) == []
+    assert split_files(files, 2, train=True) == ["a", "b", "c"]
+    assert split_files(files, 2, train=False) == ["d", "e"]
+    with pytest.raises(UserError, match="num_test_files: expected fewer than the 5 rollouts that there are, found 5"):
+        split_files(files, 5, train=True)
+
+
+def test_rollout_items(files):
+    data = RolloutDataset(files=files)
+    assert len(data) == sum(LENGTHS)
+    item = data[50]  # the second episode's first row
+    assert item["observation"].shape == (3, 64, 64) and item["observation"].max() <= 1
+    assert item["observation"][0, 0, 0] == pytest.approx(1 / 255)
+    assert item["reward"] == 1000 and item["action"].tolist() == [1000.0] * 3 and item["terminal"] == 0
+    assert data[-1]["terminal"] == 1
+    with pytest.raises(IndexError):
+        data[sum(LENGTHS)]
+
+
+def test_observations_are_images(files):
+    item = ObservationDataset(root=files[0].rsplit("/", 1)[0])[1]
+    assert item.shape == (3, 64, 64) and item[1, 0, 0] == pytest.approx(1 / 255)
+
+
+def test_the_buffer_goes_round(files):
+    data = RolloutDataset(files=files, buffer_size=2)
+    seen = []
+    for _ in range(5):
+        seen.append(len(data))
+        data.load_next_buffer()
+    assert seen == [83, 63, 147, 65, 128]  # files 01, 23, 40, 12, 34
+
+
+@pytest.mark.parametrize("buffer_size", [2, 200])
+def test_batches_hold_every_frame_once(files, buffer_size):
+    data = ObservationDataset(files=files, buffer_size=buffer_size)
+    batches = list(data.batches(16, np.random.default_rng(0)))
+    seen = {(int(f[0, 0, 0]), int(f[0, 0, 1])) for b in batches for f in b}
+    assert seen == {(n, t) for n, steps in enumerate(LENGTHS) for t in range(steps)}
+    assert sum(map(len, batches)) == sum(LENGTHS)
+    assert sum(len(b) for b in data.batches(16, np.random.default_rng(0), limit=70)) == 70
+
+
+def check_sequence(item: dict, seq_len: int, key: str = "rewards") -> None:
+    rewards = item["rewards"]
+    assert len(rewards) == seq_len
+    assert torch.equal(rewards, rewards[0] + torch.arange(float(seq_len)))  # consecutive rows ...
+    number = int(rewards[0]) // 1000
+    assert int(rewards[-1]) - number * 1000 < LENGTHS[number]  # ... of one episode
+    assert torch.equal(item["actions"][:, 0], rewards)
+
+
+@pytest.mark.parametrize("epoch", [None, 1, 2, 3])
+def test_latent_sequences_stay_inside_episodes(latents, epoch):
+    data = LatentSequenceDataset(latents, 32)
+    rng = None if epoch is None else np.random.default_rng(epoch)
+    count = 0
+    for batch in data.batches(3, rng):
+        for i in range(batch["rewards"].shape[1]):
+            item = {key: value[:, i] for key, value in batch.items()}
+            check_sequence(item, 32)
+            assert torch.equal(item["latents"][:, 0], item["rewards"])
+            following = item["next_latents"][:, 0] - item["latents"][:, 0]
+            last = item["terminals"] == 1
+            assert (following[~last] == 1).all()  # the next row, not this one nor the one after
+            assert torch.equal(item["valid"] == 0, last)
+            count += 1
+    assert count >= 5  # 31 steps are too short, 97 hold three or, cut late, two
+
+
+def test_sequences_reach_the_terminal_step(latents):
+    data = LatentSequenceDataset(latents, 32)
+    ends = [b["terminals"][-1].sum() for e in range(40) for b in data.batches(8, np.random.default_rng(e))]
+    assert sum(ends) > 0
+    assert data[2]["terminals"][-1] == 1  # the episode of just 32 steps
+
+
+def test_latent_split_holds_out_whole_episodes(latents):
+    train = LatentSequenceDataset(latents, 16, num_test_files=2)
+    test = LatentSequenceDataset(latents, 16, train=False, num_test_files=2)
+    assert {int(train[i]["rewards"][0]) // 1000 for i in range(len(train))} == {0, 1, 2}
+    assert {int(test[i]["rewards"][0]) // 1000 for i in range(len(test))} == {3, 4}
+
+
+def test_latents_are_sampled_anew(latents, tmp_path):
+    arrays = checkpoint.read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets"))
+    checkpoint.write_npz(tmp_path / "l.npz", {**arrays, "logsigmas": np.zeros_like(arrays["logsigmas"])})
+    data = LatentSequenceDataset(tmp_path / "l.npz", 32)
+    one, other = data[0]["latents"], data[0]["latents"]
+    assert not torch.equal(one, other)
+    draws = torch.stack([data[0]["latents"][0, 0] for _ in range(300)])
+    assert abs(draws.mean()) < 0.3 and 0.8 < draws.std() < 1.2
+
+
+def test_frame_sequences_stay_inside_episodes(files):
+    data = SequenceDataset(files=files, seq_len=32)
+    assert len(data) == 6
+    for i in range(len(data)):
+        item = data[i]
+        check_sequence(item, 32)
+        assert item["observations"].shape == item["next_observations"].shape == (32, 3, 64, 64)
+        row = (item["observations"][:, 1, 0, 0] * 255).round()
+        following = (item["next_observations"][:, 1, 0, 0] * 255).round() - row
+        assert (following[item["valid"] == 1] == 1).all()
+
+
+def test_frames_through_v_are_the_latents(rollouts, tmp_path):
+    torch.manual_seed(0)
+    vae = ConvVAE(3, 8).eval()
+    arrays = precompute_latents(vae, rollouts, tmp_path / "latents_8.npz")
+    assert arrays["offsets"].tolist() == [0, 60, 120, 180, 240, 300]
+    assert arrays["latents"].shape == arrays["logsigmas"].shape == (360, 8)
+    frames = SequenceDataset(files=rollouts, seq_len=32)
+    with torch.no_grad():
+        mu, logsigma = vae.encoder(frames[1]["observations"])
+    starts, _ = sequence_starts(np.array([0, 60, 120]), 32)
+    rows = slice(starts[1], starts[1] + 32)
+    np.testing.assert_allclose(mu, arrays["latents"][rows], atol=1e-5)
+    np.testing.assert_allclose(logsigma, arrays["logsigmas"][rows], atol=1e-5)
+
+
+def test_too_short_episodes_are_named(latents, files):
+    with pytest.raises(
+        UserError, match=r"mdrnn.seq_len: expected episodes of at least 98 steps, found none in .*latents"
+    ):
+        LatentSequenceDataset(latents, 98)
+    with pytest.raises(UserError, match="expected episodes of at least 98 steps"):
+        SequenceDataset(files=files, seq_len=98)
+
+
+class Evil:
+    """Unpickled, it ends the tests."""
+
+    def __reduce__(self):
+        return (exit, (99,))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda a: a.pop("actions"), "found no actions"),
+        (lambda a: a.update(rewards=a["rewards"][:-1]), "expected observations of 4 dimensions, 9 rows"),
+        (lambda a: a.update(observations=a["observations"].astype(np.float32)), "expected observations .* uint8"),
+        (lambda a: a.update(actions=a["actions"][:, 0]), "expected actions of 2 dimensions"),
+        (lambda a: a["rewards"].__setitem__(3, np.nan), "expected finite rewards, found NaN"),
+        (lambda a: a.update(rewards=np.array([Evil()] * 10, dtype=object)), "found a damaged one"),
+    ],
+)
+def test_broken_rollouts_are_named(tmp_path, change, message):
+    arrays = numbered(0, 10)
+    change(arrays)
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match=rf"x\.npz: .*{message}"):
+        read_rollout(tmp_path / "x.npz")
+
+
+def test_truncated_and_missing_rollouts_are_named(tmp_path, files):
+    whole = Path(files[0]).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name in ("cut", "empty"):
+        with pytest.raises(UserError, match=rf"{name}\.npz: .*found a damaged one"):
+            read_rollout(tmp_path / f"{name}.npz")
+    with pytest.raises(UserError, match=r"expected an \.npz file, found none"):
+        read_rollout(tmp_path / "nothing.npz")
+    with pytest.raises(UserError, match=r"expected rollouts \(\*.npz\), found none"):
+        RolloutDataset(tmp_path / "nowhere")

@@ -1,0 +1,135 @@
+"""M: shapes, the mixture's likelihood against torch.distributions, weight transfer, and learning."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from worldmodels.mdrnn import MDRNN, MDRNNCell, get_loss, gmm_loss, to_cell
+
+SIZES = (32, 3, 64, 5)
+
+
+def mixture(*shape):
+    mus, sigmas = torch.randn(*shape, 5, 32), torch.rand(*shape, 5, 32) + 0.2
+    return mus, sigmas, F.log_softmax(torch.randn(*shape, 5), -1)
+
+
+@pytest.mark.parametrize("steps, batch", [(7, 3), (1, 1)])
+def test_shapes(steps, batch):
+    mus, sigmas, logpi, rs, ds = MDRNN(*SIZES)(torch.randn(steps, batch, 3), torch.randn(steps, batch, 32))
+    assert mus.shape == sigmas.shape == (steps, batch, 5, 32)
+    assert logpi.shape == (steps, batch, 5)
+    assert rs.shape == ds.shape == (steps, batch)
+    assert (sigmas > 0).all()
+    torch.testing.assert_close(logpi.exp().sum(-1), torch.ones(steps, batch))
+
+
+def test_output_layer_has_the_specified_size_and_names():
+    weights = MDRNN(32, 3, 256, 5).state_dict()
+    assert weights["gmm_linear.weight"].shape == ((2 * 32 + 1) * 5 + 2, 256)
+    assert {name.split(".")[0] for name in weights} == {"rnn", "gmm_linear"}
+    assert "rnn.weight_ih" in MDRNNCell(32, 3, 256, 5).state_dict()
+
+
+def test_order_of_the_outputs():
+    """mus, log sigmas, logits of pi, reward, terminal: as in published checkpoints."""
+    m = MDRNN(2, 1, 4, 3)
+    with torch.no_grad():
+        m.gmm_linear.weight.zero_()
+        m.gmm_linear.bias.copy_(torch.arange(17.0) / 10)
+    mus, sigmas, logpi, rs, ds = m(torch.zeros(1, 1, 1), torch.zeros(1, 1, 2))
+    torch.testing.assert_close(mus.flatten(), torch.arange(6.0) / 10)
+    torch.testing.assert_close(sigmas.flatten().log(), torch.arange(6.0, 12.0) / 10)
+    torch.testing.assert_close(logpi.flatten(), F.log_softmax(torch.arange(12.0, 15.0) / 10, -1))
+    torch.testing.assert_close(torch.stack([rs, ds]).flatten(), torch.tensor([1.5, 1.6]))
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (1, 1), (4, 1), (1, 4)])
+def test_gmm_loss_against_torch_distributions(shape):
+    torch.manual_seed(0)
+    mus, sigmas, logpi = mixture(*shape)
+    z = torch.randn(*shape, 32)
+    reference = MixtureSameFamily(Categorical(logits=logpi), Independent(Normal(mus, sigmas), 1))
+    torch.testing.assert_close(gmm_loss(z, mus, sigmas, logpi, reduce=False), -reference.log_prob(z))
+    torch.testing.assert_close(gmm_loss(z, mus, sigmas, logpi), -reference.log_prob(z).mean())
+
+
+def test_gmm_loss_is_stable_far_from_the_means():
+    mus, sigmas, logpi = mixture(2, 2)
+    assert torch.isfinite(gmm_loss(torch.full((2, 2, 32), 1e4), mus, sigmas, logpi))
+
+
+def test_gmm_loss_prefers_the_truth_and_has_gradients():
+    mus, sigmas, logpi_raw = torch.zeros(2, 5, 32), torch.ones(2, 5, 32), torch.zeros(2, 5, requires_grad=True)
+    near = gmm_loss(torch.zeros(2, 32), mus, sigmas, F.log_softmax(logpi_raw, -1))
+    far = gmm_loss(torch.ones(2, 32), mus, sigmas, F.log_softmax(logpi_raw, -1))
+    assert near < far
+    far.backward()
+    assert logpi_raw.grad is not None
+
+
+def batch(steps=6, size=2):
+    torch.manual_seed(0)
+    latents = torch.randn(steps + 1, size, 32)
+    return {
+        "latents": latents[:-1],
+        "actions": torch.randn(steps, size, 3),
+        "rewards": torch.randn(steps, size),
+        "terminals": (torch.rand(steps, size) > 0.5).float(),
+        "next_latents": latents[1:],
+    }
+
+
+@pytest.mark.parametrize("include_reward, scale", [(True, 34), (False, 33)])
+def test_get_loss_terms_and_scale(include_reward, scale):
+    m, data = MDRNN(*SIZES), batch()
+    terms = get_loss(m, **data, include_reward=include_reward)
+    mus, sigmas, logpi, rs, ds = m(data["actions"], data["latents"])
+    torch.testing.assert_close(terms["gmm"], gmm_loss(data["next_latents"], mus, sigmas, logpi))
+    p = torch.sigmoid(ds)
+    bce = -(data["terminals"] * p.log() + (1 - data["terminals"]) * (1 - p).log()).mean()
+    torch.testing.assert_close(terms["bce"], bce)
+    mse = ((rs - data["rewards"]) ** 2).mean() if include_reward else torch.tensor(0.0)
+    torch.testing.assert_close(terms["mse"], mse)
+    torch.testing.assert_close(terms["loss"], (terms["gmm"] + bce + mse) / scale)
+
+
+def test_steps_without_a_next_latent_do_not_count():
+    m, data = MDRNN(*SIZES), batch()
+    valid = torch.ones(6, 2)
+    valid[5, 0] = 0
+    changed = {**data, "next_latents": data["next_latents"].clone()}
+    changed["next_latents"][5, 0] = 99.0
+    assert torch.equal(get_loss(m, **data, valid=valid)["loss"], get_loss(m, **changed, valid=valid)["loss"])
+    assert not torch.equal(get_loss(m, **data)["loss"], get_loss(m, **changed)["loss"])
+
+
+def test_every_parameter_gets_a_gradient():
+    m = MDRNN(*SIZES)
+    get_loss(m, **batch())["loss"].backward()
+    for name, p in m.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def test_the_cell_does_what_the_network_does():
+    torch.manual_seed(0)
+    m = MDRNN(32, 3, 256, 5).eval()
+    cell = to_cell(m)
+    actions, latents = torch.randn(100, 2, 3), torch.randn(100, 2, 32)
+    with torch.no_grad():
+        whole = m(actions, latents)
+        hidden = cell.get_init_hidden(2)
+        assert hidden[0].shape == (2, 256) and not hidden[0].any()
+        for t in range(100):
+            *outputs, hidden = cell(actions[t], latents[t], hidden)
+            for one, other in zip(outputs, whole):
+                torch.testing.assert_close(one, other[t], atol=1e-5, rtol=1e-5)
+
+
+def test_the_hidden_state_remembers():
+    cell = MDRNNCell(*SIZES)
+    a, z = torch.randn(1, 3), torch.randn(1, 32)
+    first = cell.get_init_hidden(1)
+    second = cell.remember(a, z, first)
+    assert not torch.allclose(cell.remember(a, z, second)[0], second[0])

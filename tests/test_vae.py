@@ -1,0 +1,133 @@
+"""V: shapes, the loss against torch.distributions, and the shortcut in the decoder."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from worldmodels.config import WMVAEConfig
+from worldmodels.settings import UserError
+from worldmodels.vae import ConvVAE, conv_vae_loss_fn, load_vae, to_images, train_vae
+
+
+@pytest.mark.parametrize("channels, latent_size, batch", [(3, 32, 4), (1, 8, 1), (3, 1, 2)])
+def test_shapes_and_ranges(channels, latent_size, batch):
+    x = torch.rand(batch, channels, 64, 64)
+    reconst, mu, logsigma = ConvVAE(channels, latent_size)(x)
+    assert reconst.shape == x.shape
+    assert mu.shape == logsigma.shape == (batch, latent_size)
+    assert reconst.min() >= 0 and reconst.max() <= 1
+
+
+def test_parameter_names_are_those_of_published_checkpoints():
+    layers = [f"encoder.conv{i}" for i in range(1, 5)] + ["encoder.fc_mu", "encoder.fc_logsigma", "decoder.fc"]
+    layers += [f"decoder.deconv{i}" for i in range(1, 5)]
+    assert set(ConvVAE(3, 32).state_dict()) == {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert sum(p.numel() for p in ConvVAE(3, 32).parameters()) == 4_348_547  # as in the paper
+
+
+def test_first_deconvolution_is_what_torch_computes():
+    torch.manual_seed(0)
+    vae = ConvVAE(3, 32)
+    z = torch.randn(5, 32)
+    d = vae.decoder
+    x = torch.relu(d.deconv1(torch.relu(d.fc(z)).view(5, 1024, 1, 1)))
+    plain = torch.sigmoid(d.deconv4(torch.relu(d.deconv3(torch.relu(d.deconv2(x))))))
+    torch.testing.assert_close(d(z), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient():
+    vae = ConvVAE(3, 32)
+    x = torch.rand(2, 3, 64, 64)
+    conv_vae_loss_fn(*_order(vae(x), x)).backward()
+    for name, p in vae.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def _order(outputs, x):
+    reconst, mu, logsigma = outputs
+    return reconst, x, mu, logsigma
+
+
+def test_loss_against_independent_formulas():
+    torch.manual_seed(0)
+    x, reconst = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    mu, logsigma = torch.randn(2, 32), torch.randn(2, 32)
+    kl = kl_divergence(Normal(mu, logsigma.exp()), Normal(0.0, 1.0)).sum()
+    mse = ((x - reconst) ** 2).sum()
+    torch.testing.assert_close(conv_vae_loss_fn(reconst, x, mu, logsigma), mse + kl)
+    torch.testing.assert_close(conv_vae_loss_fn(reconst, x, mu, logsigma, beta=0.1), mse + 0.1 * kl)
+    zero = torch.zeros(2, 32)
+    assert conv_vae_loss_fn(x, x, zero, zero).item() == 0.0
+
+
+def test_to_images_keeps_pixels():
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    images = to_images(frames)
+    assert torch.equal(images[1, 2, 5, 7], frames[1, 5, 7, 2].float() / 255)
+
+
+def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):
+    values = dict(images_per_epoch=96, train_batch_size=32, num_test_files=1, sample_interval=1, memory_gb=memory_gb)
+    config = WMVAEConfig(num_epochs=epochs, logdir=str(tmp_path), **(values | changes))
+    return train_vae(rollouts, config, seed=1, identity="same", device=torch.device("cpu"))
+
+
+def test_training_learns_and_writes_pictures(tmp_path, rollouts):
+    result = train(tmp_path, rollouts, 3)
+    losses = [row["loss"] for row in result["history"]]
+    assert losses[-1] < 0.8 * losses[0]
+    assert result["best"]["precision"] == min(losses)
+    pictures = sorted(path.name for path in (tmp_path / "vae/samples").glob("*.png"))
+    assert pictures == [f"{kind}_{e:04d}.png" for kind in ("reconstruction", "sample") for e in (1, 2, 3)]
+
+
+def test_training_continued_equals_training_in_one_go(tmp_path, rollouts):
+    whole = train(tmp_path / "whole", rollouts, 3)
+    train(tmp_path / "parts", rollouts, 1)
+    parts = train(tmp_path / "parts", rollouts, 3)
+    assert whole["history"] == parts["history"]
+    for name, weight in whole["best"]["state_dict"].items():
+        assert torch.equal(weight, parts["best"]["state_dict"][name])
+
+
+def test_training_streams_what_does_not_fit_the_memory(tmp_path, rollouts):
+    result = train(tmp_path, rollouts, 2, memory_gb=1e-3, images_per_epoch=0)
+    assert result["history"][-1]["images"] == 5 * 60
+
+
+def test_all_files_train_without_test_files(tmp_path, rollouts):
+    result = train(tmp_path, rollouts, 1, num_test_files=0, images_per_epoch=0)
+    assert result["history"][-1]["images"] == 6 * 60
+
+
+def test_a_loss_that_is_not_a_number_ends_training_and_keeps_the_state(tmp_path, rollouts):
+    train(tmp_path, rollouts, 1)
+    broken = torch.load(tmp_path / "vae/checkpoint.tar", weights_only=True)
+    broken["model"]["decoder.fc.bias"][:] = float("nan")
+    torch.save(broken, tmp_path / "vae/checkpoint.tar")
+    before = (tmp_path / "vae/checkpoint.tar").read_bytes()
+    with pytest.raises(UserError, match=r"the loss became .* in epoch 2.*Try a smaller learning_rate"):
+        train(tmp_path, rollouts, 2)
+    assert (tmp_path / "vae/checkpoint.tar").read_bytes() == before
+
+
+def test_load_vae_refuses_other_networks(tmp_path):
+    torch.save({"state_dict": {}, "config": {"img_channels": 3, "latent_size": 4}}, tmp_path / "best.tar")
+    with pytest.raises(UserError, match=r"best\.tar: expected V's checkpoint, found another"):
+        load_vae(tmp_path / "best.tar")
+
+
+def test_latent_size_one_trains_on_grey_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        arrays = {
+            "observations": rng.integers(0, 255, (20, 64, 64, 1), dtype=np.uint8),
+            "actions": np.zeros((20, 1), np.float32),
+            "rewards": np.zeros(20, np.float32),
+            "terminals": np.zeros(20, np.float32),
+        }
+        np.savez(tmp_path / f"{i}.npz", **arrays)
+    files = sorted(map(str, tmp_path.glob("*.npz")))
+    best = train(tmp_path, files, 1, latent_size=1)["best"]
+    assert best["config"]["img_channels"] == 1 and best["config"]["latent_size"] == 1

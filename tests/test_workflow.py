@@ -1,0 +1,147 @@
+"""The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
+
+import json
+import re
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_snakemake
+from PIL import Image
+
+from worldmodels.controller import Controller
+from worldmodels.mdrnn import MDRNN, MDRNNCell
+from worldmodels.vae import ConvVAE
+
+
+def planned(output: str) -> dict[str, int]:
+    """The job counts that a dry run prints."""
+    if "Job stats" not in output:
+        return {}
+    table = output.split("Job stats:")[-1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M) if name != "total"}
+
+
+@pytest.mark.parametrize(
+    "flags, shards",
+    [([], 4), (["presets/smoke.yaml"], 2), (["presets/record.yaml"], None), (["presets/paper.yaml"], 100)],
+    ids=["defaults", "smoke", "record", "paper"],
+)
+def test_dry_runs(flags, shards, tmp_path):
+    given = ["--configfile", ROOT / flags[0]] if flags else []
+    jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
+    assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
+        ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all"), 1
+    )
+    assert shards is None or jobs["rollouts_shard"] == shards
+
+
+@pytest.mark.parametrize("target", ["rollouts", "vae", "latents", "mdrnn", "ctrl", "evaluate"])
+def test_stages_are_targets(target, tmp_path):
+    jobs = planned(run_snakemake("-n", "--cores", 2, target, cwd=tmp_path).stdout)
+    assert target in jobs and "all" not in jobs
+    assert ("ctrl" in jobs) == (target in ("ctrl", "evaluate"))
+
+
+def test_without_precomputed_latents_none_are_made(tmp_path):
+    jobs = planned(
+        run_snakemake("-n", "--cores", 2, "--config", "latents={precompute_latents: false}", cwd=tmp_path).stdout
+    )
+    assert "latents" not in jobs and jobs["mdrnn"] == 1
+
+
+def test_a_wrong_configuration_is_one_line(tmp_path):
+    done = run_snakemake("-n", "--cores", 2, "--config", "ctrl={pop_sise: 3}", cwd=tmp_path, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "config: ctrl.pop_sise: unknown key (did you mean pop_size?)" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """A finished run of the smoke preset, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("smoke")
+    run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
+    return folder
+
+
+def smoke_plan(folder, *flags) -> dict[str, int]:
+    configfile = ["--configfile", ROOT / "presets/smoke.yaml"]
+    return planned(run_snakemake("-n", "--cores", 2, *configfile, *flags, cwd=folder).stdout)
+
+
+def test_smoke_eval_json(smoke):
+    result = json.loads((smoke / "results/smoke/eval.json").read_text())
+    assert result["env"] == "CarRacing-v3" and result["gymnasium_version"] == gym.__version__
+    assert len(result["seeds"]) == len(result["returns"]) == len(result["lengths"]) == result["episodes"] == 2
+    assert result["mean"] == pytest.approx(np.mean(result["returns"]))
+    assert result["std"] == pytest.approx(np.std(result["returns"], ddof=1))
+    low, high = result["mean_95_interval"]
+    assert low <= result["mean"] <= high
+    steps = result["env_steps"]
+    assert steps["total"] == steps["rollouts"] + steps["controller"] and 800 < steps["rollouts"] <= 1600
+
+
+def test_smoke_scores_are_what_an_independent_replay_gets(smoke):
+    """Written out step by step, with none of the workflow's own loops."""
+    logdir = smoke / "results/smoke"
+    saved = {s: torch.load(logdir / s / "best.tar", weights_only=True) for s in ("vae", "mdrnn", "ctrl")}
+    vae = ConvVAE(3, 32)
+    vae.load_state_dict(saved["vae"]["state_dict"])
+    mdrnn = MDRNN(32, 3, 256, 5)
+    mdrnn.load_state_dict(saved["mdrnn"]["state_dict"])
+    cell = MDRNNCell(32, 3, 256, 5)
+    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(cell.rnn, kind).data.copy_(getattr(mdrnn.rnn, f"{kind}_l0").data)
+    controller = Controller(32, 256, 3)
+    controller.load_state_dict(saved["ctrl"]["state_dict"])
+    torch.set_num_threads(1)
+    result = json.loads((logdir / "eval.json").read_text())
+    env = gym.make("CarRacing-v3")
+    for seed, expected, length in zip(result["seeds"], result["returns"], result["lengths"]):
+        frame, _ = env.reset(seed=seed)
+        hidden, total, steps, over = cell.get_init_hidden(1), 0.0, 0, False
+        with torch.no_grad():
+            while not over:
+                small = np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BILINEAR)).copy()
+                mu, _ = vae.encoder(torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0).float() / 255)
+                out = controller(mu, hidden[0])[0]
+                steer, gas, brake = torch.tanh(out[0]), (torch.tanh(out[1]) + 1) / 2, torch.tanh(out[2]).clamp(0, 1)
+                action = torch.stack([steer, gas, brake])
+                *_, hidden = cell(action.unsqueeze(0), mu, hidden)
+                frame, reward, terminated, truncated, _ = env.step(action.numpy())
+                total, steps, over = total + float(reward), steps + 1, terminated or truncated
+        assert steps == length
+        assert total == pytest.approx(expected, abs=1e-3)
+    env.close()
+
+
+def test_smoke_is_finished(smoke):
+    assert smoke_plan(smoke) == {}
+    assert smoke_plan(smoke, "--cores", 1) == {}
+
+
+def test_runtime_keys_rerun_nothing(smoke):
+    assert smoke_plan(smoke, "--config", "device=cpu", "ctrl={max_workers: 1}", "vae={memory_gb: 1.0}") == {}
+
+
+def test_a_changed_value_reruns_its_stage_and_what_follows(smoke):
+    assert smoke_plan(smoke, "--config", "evaluate={num_episodes: 3}") == {"all": 1, "evaluate": 1}
+    assert smoke_plan(smoke, "--config", "ctrl={sigma0: 0.2}") == {"all": 1, "ctrl": 1, "evaluate": 1}
+    more = {"all": 1, "rollouts_shard": 1, "vae": 1, "latents": 1, "mdrnn": 1, "ctrl": 1, "evaluate": 1}
+    assert smoke_plan(smoke, "--config", "rollouts={num_rollouts: 12}") == more
+
+
+def test_touched_files_rerun_nothing(smoke):
+    for path in sorted((smoke / "results").rglob("*")):
+        path.touch()
+    assert smoke_plan(smoke) == {}
+
+
+def test_a_lost_rollout_reruns_its_shard_and_what_follows(smoke):
+    lost = smoke / "results/smoke/rollouts/00001_0002.npz"
+    kept = lost.read_bytes()
+    lost.unlink()
+    jobs = smoke_plan(smoke)
+    lost.write_bytes(kept)
+    assert jobs == {"all": 1, "rollouts_shard": 1, "vae": 1, "latents": 1, "mdrnn": 1, "ctrl": 1, "evaluate": 1}
