@@ -26,4 +26,11 @@ include: "rules/evaluate.smk"
 rule all:
     default_target: True
     input:
+        # Everything, not only the last file: Snakemake makes a lost file again only if it is asked for.
+        ROLLOUTS,
+        ROLLOUT_SUMMARIES,
+        [f"{stage}.{ending}" for stage in (V, M, C) for ending in ("tar", "json")],
+        [f"{LATENTS}.npz", f"{LATENTS}.json"]
+        if CONFIG.latents.precompute_latents
+        else [],
         f"{LOGDIR}/eval.json",

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import numpy as np
+
 from worldmodels import cli, config, seeding, settings
 from worldmodels.cli import log
 from worldmodels.controller import Evaluator, devices_for, flatten_parameters, load_controller, prepare_worker

@@ -8,12 +8,26 @@
 import shlex
 import sys
 
+import yaml
+from snakemake.utils import update_config
+
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from worldmodels import config as wm
 from worldmodels import settings
 from worldmodels.fingerprint import fingerprint
 
+
+def retype(value):
+    """A value of --config, whose nested parts Snakemake leaves as text, as YAML reads it."""
+    if isinstance(value, dict):
+        return {key: retype(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [retype(part) for part in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+update_config(config, retype(workflow.config_settings.config or {}))
 try:
     CONFIG = wm.load(config)
 except settings.UserError as error:
@@ -26,7 +40,13 @@ ROLLOUTS = wm.rollout_files(
     DATA_DIR, CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size
 )
 ROLLOUT_SUMMARIES = [f"{DATA_DIR}/{wm.shard_name(shard)}.json" for shard in SHARDS]
+
+# What the stages make, without its endings: each is a large file and a small .json that tells of it. Rules name these
+# paths instead of `rules.vae.output`, which Snakemake resolves in quadratic time beside 10,000 rollouts.
+V = f"{LOGDIR}/vae/best"
 LATENTS = f"{LOGDIR}/latents/latents_{CONFIG.vae.latent_size}"
+M = f"{LOGDIR}/mdrnn/best"
+C = f"{LOGDIR}/ctrl/best"
 
 # The interpreter that has the dependencies: a conda environment's, or the one that runs Snakemake.
 CONDA = "conda" in {

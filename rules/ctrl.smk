@@ -5,11 +5,11 @@
 
 rule ctrl:
     input:
-        models=ancient([rules.vae.output.weights, rules.mdrnn.output.weights]),
-        summaries=[rules.vae.output.summary, rules.mdrnn.output.summary],
+        models=ancient([f"{V}.tar", f"{M}.tar"]),
+        summaries=[f"{V}.json", f"{M}.json"],
     output:
-        weights=f"{LOGDIR}/ctrl/best.tar",
-        summary=f"{LOGDIR}/ctrl/best.json",
+        weights=f"{C}.tar",
+        summary=f"{C}.json",
     log:
         f"{LOGDIR}/logs/ctrl.log",
     benchmark:

@@ -5,18 +5,8 @@
 
 rule evaluate:
     input:
-        models=ancient(
-            [
-                rules.vae.output.weights,
-                rules.mdrnn.output.weights,
-                rules.ctrl.output.weights,
-            ]
-        ),
-        summaries=[
-            rules.vae.output.summary,
-            rules.mdrnn.output.summary,
-            rules.ctrl.output.summary,
-        ],
+        models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
+        summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
     output:
         f"{LOGDIR}/eval.json",
     log:

@@ -7,8 +7,8 @@ rule latents:
     input:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
-        vae=ancient(rules.vae.output.weights),
-        vae_summary=rules.vae.output.summary,
+        vae=ancient(f"{V}.tar"),
+        vae_summary=f"{V}.json",
     output:
         latents=f"{LATENTS}.npz",
         summary=f"{LATENTS}.json",

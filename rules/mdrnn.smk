@@ -6,20 +6,18 @@
 rule mdrnn:
     input:
         data=ancient(
-            rules.latents.output.latents
-            if CONFIG.latents.precompute_latents
-            else ROLLOUTS
+            f"{LATENTS}.npz" if CONFIG.latents.precompute_latents else ROLLOUTS
         ),
         summaries=(
-            rules.latents.output.summary
+            f"{LATENTS}.json"
             if CONFIG.latents.precompute_latents
             else ROLLOUT_SUMMARIES
         ),
-        vae=ancient(rules.vae.output.weights),
-        vae_summary=rules.vae.output.summary,
+        vae=ancient(f"{V}.tar"),
+        vae_summary=f"{V}.json",
     output:
-        weights=f"{LOGDIR}/mdrnn/best.tar",
-        summary=f"{LOGDIR}/mdrnn/best.json",
+        weights=f"{M}.tar",
+        summary=f"{M}.json",
     log:
         f"{LOGDIR}/logs/mdrnn.log",
     benchmark:

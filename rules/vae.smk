@@ -8,8 +8,8 @@ rule vae:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
     output:
-        weights=f"{LOGDIR}/vae/best.tar",
-        summary=f"{LOGDIR}/vae/best.json",
+        weights=f"{V}.tar",
+        summary=f"{V}.json",
     log:
         f"{LOGDIR}/logs/vae.log",
     benchmark:

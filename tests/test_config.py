@@ -31,7 +31,7 @@ def test_presets_load(preset):
 
 SPECIFIED = {  # field -> default, from the specification's tables; None: a measured better default replaced it
     WMVAEConfig: dict(
-        height=64, width=64, latent_size=32, device="auto", train_batch_size=None, num_epochs=10,
+        height=64, width=64, latent_size=32, device="auto", train_batch_size=None, num_epochs=None,
         data_dir="results/carracing/rollouts", learning_rate=1e-3, logdir="results/carracing", noreload=False,
         nosamples=False, scheduler_patience=5, scheduler_factor=0.5, early_stopping_patience=30, sample_interval=5,
         extra={},

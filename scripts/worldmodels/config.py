@@ -100,7 +100,7 @@ class WMVAEConfig(Section):
     train_batch_size: int = option(
         64, "images a batch (specification: 32; 64 trains a sixth more images a second on a CPU)", low=1
     )
-    num_epochs: int = option(10, "epochs at most", low=1, role=BUDGET)
+    num_epochs: int = option(8, "epochs at most (specification: 10)", low=1, role=BUDGET)
     images_per_epoch: int = option(16384, "images drawn afresh for each epoch; 0: all of them", low=0)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = option(8, "last rollouts held out for validation; 0: train on all", low=0)
@@ -183,7 +183,7 @@ class WMControllerConfig(Section):
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
-    max_env_steps: int = option(900000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
+    max_env_steps: int = option(600000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
     target_return: float = option(950.0, "stop once the validated mean return reaches this", role=BUDGET)
     validation_interval: int = option(4, "generations between validations of the distribution's mean", low=1)
     validation_episodes: int = option(16, "fixed tracks a validation runs", low=1)

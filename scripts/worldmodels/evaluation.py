@@ -39,6 +39,7 @@ def evaluate_in_worker(seed: int) -> tuple[float, int]:
 
 def evaluate(logdir: str, env: EnvConfig, seeds: list[int], device: str, cores: int) -> tuple[list[float], list[int]]:
     """Play an episode a seed, on `cores` worker processes: the returns and lengths, in the order of the seeds."""
+    prepare_worker(logdir, env, queue(["cpu"]))  # what is missing or wrong should end here, not in a worker
     count = max(1, min(cores, len(seeds)))
     with workers(count, prepare_worker, logdir, env, queue(devices_for(count, device))) as pool:
         jobs = [pool.submit(evaluate_in_worker, seed) for seed in seeds]
