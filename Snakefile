@@ -23,6 +23,11 @@ include: "rules/ctrl.smk"
 include: "rules/evaluate.smk"
 
 
+# What went wrong, in one line a job, is the last thing to be seen.
+onerror:
+    report_errors()
+
+
 rule all:
     default_target: True
     input:

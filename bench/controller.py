@@ -53,7 +53,7 @@ def main(args) -> None:
     ) as pool:
         list(pool.map(abs, range(100)))  # the workers start
         for lanes in args.try_lanes:
-            evaluator, steps, start = Evaluator(pool, lanes, False), 0, time.perf_counter()
+            evaluator, steps, start = Evaluator(pool, lanes), 0, time.perf_counter()
             for track in range(args.generations):
                 seeds = [seeding.track_seed(1, "training", 10_000 + track)] * ctrl.pop_size
                 steps += int(evaluator.collect(evaluator.submit(population, seeds))[1].sum())

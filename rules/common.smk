@@ -7,6 +7,8 @@
 
 import shlex
 import sys
+import time
+from pathlib import Path
 
 import yaml
 from snakemake.utils import update_config
@@ -85,3 +87,15 @@ def command(script, *sections, rollouts=False, more=""):
     return lambda wildcards, threads: " ".join(
         [*parts, *more.split(), f"--threads {threads}"]
     )
+
+
+STARTED = time.time()
+
+
+def report_errors():
+    """Print the error that each log written since the start ends with."""
+    for path in sorted(Path(LOGDIR, "logs").glob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line.split("error: ", 1)[1] for line in lines if " error: " in line]
+        if errors and path.stat().st_mtime >= STARTED:
+            print(f"{path.stem}: {errors[-1]}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """C: the controller, the search that maximises, lock-step evaluation, and the loop around them."""
 
+import copy
 import os
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -104,7 +105,7 @@ def training(lanes=5, **changes) -> ControllerTraining:
     values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
     config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
     strategy = EvolutionStrategy(5, config.sigma0, config.pop_size, seeding.number(1, "ctrl/strategy"))
-    return ControllerTraining(strategy, Evaluator(InlinePool(), lanes, False), config, seed=1)
+    return ControllerTraining(strategy, Evaluator(InlinePool(), lanes), config, seed=1)
 
 
 def test_the_loop_maximises_and_keeps_the_best_validated_mean():
@@ -133,20 +134,43 @@ def test_the_loop_continued_equals_the_loop_in_one_go():
     whole = training()
     for _ in whole.run():
         pass
-    for stop in (1, 4, 5, 9):
-        begun = training()
+    for stop, finished in [(1, False), (4, False), (5, False), (9, True), (8, True)]:
+        begun = training(num_generations=stop if finished else 40)
         for done, _ in enumerate(begun.run(), 1):
-            if done == stop:
+            state = copy.deepcopy(begun.state_dict())
+            if done == stop and not finished:
                 break
+        assert begun.generation == stop
         again = training()
-        again.load_state_dict(begun.state_dict())
+        again.load_state_dict(state)
         for _ in again.run():
             pass
         for made in (whole, again):
             for row in made.history:
                 row["seconds"] = 0
-        assert again.history == whole.history
+        assert again.history == whole.history and again.env_steps == whole.env_steps
         assert np.array_equal(again.best["parameters"], whole.best["parameters"])
+
+
+def test_a_generation_that_was_cut_is_not_played_twice():
+    whole, begun, again = training(num_generations=4), training(num_generations=4), training(num_generations=4)
+    for made in (whole, begun):
+        steps = made.run()
+        next(steps)
+        next(steps)
+        if made is whole:
+            list(steps)
+    strategy = EvolutionStrategy(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
+    strategy.replay(begun.strategy.fitness)
+    begun.jobs = begun.evaluator.submit(np.repeat(strategy.ask(), 2, axis=0), begun.tracks(3))
+    begun.jobs[2] = Future()  # not finished
+    begun.cut()
+    assert sorted(begun.partial) == [0, 1, 3, 4]
+    again.load_state_dict(begun.state_dict())
+    again.evaluator.pool.pieces.clear()
+    next(again.run())
+    assert len(again.evaluator.pool.pieces) == 1
+    assert np.array_equal(again.strategy.fitness[2], whole.strategy.fitness[2])
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,18 @@
 """The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
 
 import json
-import re
+import shutil
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_snakemake
+from conftest import ROOT, planned, run_snakemake
 from PIL import Image
 
 from worldmodels.controller import Controller
 from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE
-
-
-def planned(output: str) -> dict[str, int]:
-    """The job counts that a dry run prints."""
-    if "Job stats" not in output:
-        return {}
-    table = output.split("Job stats:")[-1]
-    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M) if name != "total"}
 
 
 @pytest.mark.parametrize(
@@ -55,19 +47,6 @@ def test_a_wrong_configuration_is_one_line(tmp_path):
     done = run_snakemake("-n", "--cores", 2, "--config", "ctrl={pop_sise: 3}", cwd=tmp_path, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "config: ctrl.pop_sise: unknown key (did you mean pop_size?)" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """A finished run of the smoke preset, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("smoke")
-    run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
-    return folder
-
-
-def smoke_plan(folder, *flags) -> dict[str, int]:
-    configfile = ["--configfile", ROOT / "presets/smoke.yaml"]
-    return planned(run_snakemake("-n", "--cores", 2, *configfile, *flags, cwd=folder).stdout)
 
 
 def test_smoke_eval_json(smoke):
@@ -116,32 +95,16 @@ def test_smoke_scores_are_what_an_independent_replay_gets(smoke):
     env.close()
 
 
-def test_smoke_is_finished(smoke):
-    assert smoke_plan(smoke) == {}
-    assert smoke_plan(smoke, "--cores", 1) == {}
-
-
-def test_runtime_keys_rerun_nothing(smoke):
-    assert smoke_plan(smoke, "--config", "device=cpu", "ctrl={max_workers: 1}", "vae={memory_gb: 1.0}") == {}
-
-
-def test_a_changed_value_reruns_its_stage_and_what_follows(smoke):
-    assert smoke_plan(smoke, "--config", "evaluate={num_episodes: 3}") == {"all": 1, "evaluate": 1}
-    assert smoke_plan(smoke, "--config", "ctrl={sigma0: 0.2}") == {"all": 1, "ctrl": 1, "evaluate": 1}
-    more = {"all": 1, "rollouts_shard": 1, "vae": 1, "latents": 1, "mdrnn": 1, "ctrl": 1, "evaluate": 1}
-    assert smoke_plan(smoke, "--config", "rollouts={num_rollouts: 12}") == more
-
-
-def test_touched_files_rerun_nothing(smoke):
-    for path in sorted((smoke / "results").rglob("*")):
-        path.touch()
-    assert smoke_plan(smoke) == {}
-
-
-def test_a_lost_rollout_reruns_its_shard_and_what_follows(smoke):
-    lost = smoke / "results/smoke/rollouts/00001_0002.npz"
-    kept = lost.read_bytes()
-    lost.unlink()
-    jobs = smoke_plan(smoke)
-    lost.write_bytes(kept)
-    assert jobs == {"all": 1, "rollouts_shard": 1, "vae": 1, "latents": 1, "mdrnn": 1, "ctrl": 1, "evaluate": 1}
+def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
+    """A stage's error inside of Snakemake, with a logdir that asks for trouble."""
+    logdir = "it's $(touch broken) ü"
+    shutil.copytree(smoke / "results/smoke/rollouts", tmp_path / "rollouts")
+    (tmp_path / "rollouts/00000_0001.npz").write_bytes(b"damaged")
+    where = [f"logdir={json.dumps(logdir)}", "data_dir=rollouts"]
+    config = ["--configfile", ROOT / "presets/smoke.yaml", "--config", *where]
+    run_snakemake("--cores", 2, *config, "--touch", "rollouts", cwd=tmp_path)
+    done = run_snakemake("--cores", 2, *config, "vae", cwd=tmp_path, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one")
+    assert not (tmp_path / "broken").exists() and not (tmp_path / logdir / "vae/best.tar").exists()

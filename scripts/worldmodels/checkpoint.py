@@ -5,6 +5,7 @@ weights_only, numpy files with allow_pickle=False.
 """
 
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -80,8 +81,10 @@ def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def save(path: str | Path, content: dict) -> None:
-    """torch.save, atomically."""
-    write_atomically(path, lambda file: torch.save(content, file))
+    """torch.save, atomically; by way of memory, since torch turns a full disk into an error without a reason."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
@@ -106,9 +109,16 @@ def load(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:

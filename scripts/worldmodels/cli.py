@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from worldmodels import config, settings
+from worldmodels import config, interrupts, settings
 from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
+from worldmodels.interrupts import Interrupted
 from worldmodels.settings import Section, UserError
 
 log = logging.getLogger("worldmodels")
@@ -68,8 +69,12 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
         sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     torch.set_num_threads(max(1, args.threads))
+    interrupts.listen()
     try:
         body(args)
+    except Interrupted as signal:
+        log.error("stopped by %s; run the same command again to go on from the last saved state", signal)
+        sys.exit(128 + signal.number)
     except UserError as error:
         log.error("error: %s", error)
         sys.exit(1)
@@ -112,16 +117,22 @@ def device(name: str) -> torch.device:
     return chosen
 
 
-def progress(items: Iterable, name: str, total: int | None = None, display: bool = True) -> Iterator:
-    """The items behind a progress bar on a terminal; elsewhere a line every half minute."""
+def progress(items: Iterable, name: str, total: int | None = None, display: bool = True, initial: int = 0) -> Iterator:
+    """The items behind a progress bar on a terminal; elsewhere a line every half minute.
+
+    Args:
+        initial: how many of the total were done before.
+    """
     total = total if total is not None else len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=name, total=total, leave=False, dynamic_ncols=True, disable=not display)
+        shape = {"total": total, "initial": initial, "dynamic_ncols": True, "leave": False}
+        yield from tqdm(items, desc=name, disable=not display, **shape)
         return
     start = spoken = time.monotonic()
-    for done, item in enumerate(items):
+    for done, item in enumerate(items, initial):
         now = time.monotonic()
         if now - spoken > SPARSE_SECONDS:
             spoken = now
-            log.info("%s: %d of %d, %.0f s to go", name, done, total, (now - start) / max(done, 1) * (total - done))
+            left = (now - start) / max(done - initial, 1) * (total - done)
+            log.info("%s: %d of %d, %.0f s to go", name, done, total, left)
         yield item

@@ -1,9 +1,10 @@
 """C: the linear controller and its training by CMA-ES (paper, sections 2.4 and 2.5, appendix A.4)."""
 
+import csv
 import io
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from worldmodels import checkpoint, cli, seeding
+from worldmodels import checkpoint, cli, interrupts, seeding
 from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
 from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.envs import action_space, make_lanes
+from worldmodels.interrupts import Interrupted
 from worldmodels.settings import UserError, result_values
 from worldmodels.workers import queue, workers
 
@@ -102,21 +104,33 @@ def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.nda
     return WORKER.evaluate(parameters, seeds)
 
 
+Result = tuple[np.ndarray, np.ndarray]  # returns (B,), lengths (B,)
+
+
 class Evaluator:
     """Splits episodes into pieces of `lanes`, whatever the number of workers: so it never shows in a result."""
 
-    def __init__(self, pool: Executor, lanes: int, display: bool) -> None:
-        self.pool, self.lanes, self.display = pool, lanes, display
+    def __init__(self, pool: Executor, lanes: int) -> None:
+        self.pool, self.lanes = pool, lanes
 
-    def submit(self, parameters: np.ndarray, seeds: list[int]) -> list:
-        """Start an episode of each of the controllers (B,P) on its seed."""
-        return [
-            self.pool.submit(evaluate_in_worker, parameters[i : i + self.lanes], seeds[i : i + self.lanes])
-            for i in range(0, len(seeds), self.lanes)
-        ]
+    def submit(self, parameters: np.ndarray, seeds: list[int], known: dict[int, Result] | None = None) -> list[Future]:
+        """Start an episode of each of the controllers (B,P) on its seed: the pieces, in order.
+
+        Args:
+            known: results of pieces, by number, that need not be played again.
+        """
+        jobs = []
+        for number, i in enumerate(range(0, len(seeds), self.lanes)):
+            piece = slice(i, i + self.lanes)
+            if known and number in known:
+                jobs.append(Future())
+                jobs[-1].set_result(known[number])
+            else:
+                jobs.append(self.pool.submit(evaluate_in_worker, parameters[piece], seeds[piece]))
+        return jobs
 
     @staticmethod
-    def collect(jobs: list) -> tuple[np.ndarray, np.ndarray]:
+    def collect(jobs: list[Future]) -> Result:
         returns, lengths = zip(*(job.result() for job in jobs))
         return np.concatenate(returns), np.concatenate(lengths)
 
@@ -177,6 +191,8 @@ class ControllerTraining:
         self.validations: dict[int, float] = {}  # generation -> mean return of its mean
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
         self.env_steps = 0
+        self.jobs: list[Future] = []  # the pieces of the generation at work
+        self.partial: dict[int, Result] = {}  # its finished pieces, if it was cut
 
     @property
     def generation(self) -> int:
@@ -208,9 +224,10 @@ class ControllerTraining:
         if returns.mean() > self.best["reward"]:
             self.best = {"reward": float(returns.mean()), "epoch": generation, "parameters": mean}
 
-    def due(self) -> bool:
-        g = self.generation
-        return g > 0 and g % self.config.validation_interval == 0 and g not in self.validations
+    @property
+    def scheduled(self) -> bool:
+        """Whether the present mean is one of those to be validated."""
+        return self.generation > 0 and self.generation % self.config.validation_interval == 0
 
     def over(self) -> str:
         """Why training is over, or nothing."""
@@ -224,35 +241,36 @@ class ControllerTraining:
         return ""
 
     def run(self) -> Iterator[None]:
-        """Train; yields after every generation, and once more after the last validation."""
+        """Train; yields after every generation, when the state is to be saved.
+
+        The last mean is validated too. If that is off the schedule it comes after the last yield: a run that is
+        continued with a larger budget then knows nothing of it, and equals one long run.
+        """
         while not self.over():
             start = time.monotonic()
             candidates, mean, last = self.strategy.ask(), self.strategy.mean, self.generation
-            jobs = self.evaluator.submit(np.repeat(candidates, self.config.n_samples, axis=0), self.tracks(last + 1))
-            validation = self.submit_validation() if self.due() else []
-            every = [*jobs, *validation]
-            for job in cli.progress(every, f"ctrl: generation {last + 1}", display=self.config.display):
+            stacked = np.repeat(candidates, self.config.n_samples, axis=0)
+            jobs = self.evaluator.submit(stacked, self.tracks(last + 1), self.partial)
+            validation = self.submit_validation() if self.scheduled and last not in self.validations else []
+            self.jobs = [*jobs, *validation]
+            for job in cli.progress(self.jobs, f"ctrl: generation {last + 1}", display=self.config.display):
                 job.result()
             returns, lengths = self.evaluator.collect(jobs)
-            if validation:
-                self.finish_validation(validation, last, mean)
-            self.env_steps += int(lengths.sum())
             fitness = returns.reshape(-1, self.config.n_samples).mean(axis=1)
-            self.strategy.tell(fitness)
-            row = (
-                last + 1,
-                self.env_steps,
-                float(fitness.mean()),
-                float(fitness.max()),
-                None,
-                self.strategy.sigma,
-                time.monotonic() - start,
-            )
-            self.history.append(dict(zip(HISTORY, row)))
-            yield
+            with interrupts.patiently():  # all of this or nothing is in the saved state
+                if validation:
+                    self.finish_validation(validation, last, mean)
+                self.env_steps += int(lengths.sum())
+                self.strategy.tell(fitness)
+                values = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None)
+                self.history.append(dict(zip(HISTORY, (*values, self.strategy.sigma, time.monotonic() - start))))
+                self.jobs, self.partial = [], {}
+                yield
+            interrupts.check()
         if self.generation not in self.validations:
             self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
-            yield
+            if self.scheduled:
+                yield
 
     def state_dict(self) -> dict:
         """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
@@ -262,24 +280,30 @@ class ControllerTraining:
             "validations": self.validations,
             "best": {**self.best, "parameters": torch.from_numpy(self.best["parameters"])},
             "env_steps": self.env_steps,
+            "partial": {i: tuple(torch.from_numpy(part) for part in result) for i, result in self.partial.items()},
         }
+
+    def cut(self) -> None:
+        """Keep the finished pieces of the generation at work; its validation, if any, is played again."""
+        done = {i: job for i, job in enumerate(self.jobs) if job.done() and not job.cancelled() and not job.exception()}
+        pieces = -(-self.config.pop_size * self.config.n_samples // self.evaluator.lanes)
+        self.partial = {i: job.result() for i, job in done.items() if i < pieces}
 
     def load_state_dict(self, state: dict) -> None:
         self.strategy.replay(list(state["fitness"].numpy()))
         self.history, self.validations, self.env_steps = state["history"], state["validations"], state["env_steps"]
         self.best = {**state["best"], "parameters": state["best"]["parameters"].numpy()}
+        self.partial = {i: tuple(part.numpy() for part in result) for i, result in state["partial"].items()}
 
-    def history_csv(self) -> bytes:
+    def write_history(self, path: Path) -> None:
+        """The history as history.csv, a row a generation."""
         text = io.StringIO()
-        text.write(",".join(HISTORY) + "\n")
-        for row in self.history:
-            text.write(
-                ",".join(
-                    "" if row[k] is None else f"{row[k]:.6g}" if k != "env_steps" else str(row[k]) for k in HISTORY
-                )
-                + "\n"
-            )
-        return text.getvalue().encode()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(HISTORY)
+        rows.writerows(
+            [f"{row[k]:.6g}" if isinstance(row[k], float) else row[k] for k in HISTORY] for row in self.history
+        )
+        checkpoint.write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def devices_for(count: int, name: str) -> list[str]:
@@ -313,15 +337,25 @@ def train_controller(
     count = max(1, min(cores, config.max_workers, pieces))
     devices = queue(devices_for(count, device))
     with workers(count, prepare_worker, config.logdir, env, backend, config, devices) as pool:
-        training = ControllerTraining(strategy, Evaluator(pool, config.lanes, config.display), config, seed)
+        training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
         state = None if config.noreload else checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
         if state:
             training.load_state_dict(state)
             cli.log.info("ctrl: continuing after generation %d", training.generation)
-        for _ in training.run():
+
+        def save() -> None:
             checkpoint.save(folder / "checkpoint.tar", {"identity": identity, **training.state_dict()})
-            checkpoint.write_atomically(folder / "history.csv", lambda file: file.write(training.history_csv()))
-            report(training)
+            training.write_history(folder / "history.csv")
+
+        try:
+            for _ in training.run():
+                save()
+                report(training)
+        except Interrupted:
+            training.cut()
+            save()
+            raise
+        training.write_history(folder / "history.csv")
     cli.log.info("ctrl: %s", training.over())
     load_parameters(training.best["parameters"], controller)
     sizes = {"latent_size": world.cell.latents, "hidden_size": world.cell.hiddens, "action_size": world.cell.actions}

@@ -4,9 +4,10 @@ A file is opened once when its episode enters memory, never for a single frame. 
 memory they are visited in random groups, the next one loading in the background while one is in use.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,17 @@ def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
     if not steps:
         raise UserError(f"{path}: expected an episode of at least one step, found none")
     return episode
+
+
+def ahead(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
+    """load(item) of each item in order, the next one loading in the background while one is in use."""
+    with ThreadPoolExecutor(1) as background:
+        loading = background.submit(load, items[0])
+        for item in items[1:]:
+            loaded, loading = loading.result(), background.submit(load, item)
+            yield loaded
+            del loaded  # two in memory, not three
+        yield loading.result()
 
 
 class Group:
@@ -142,13 +154,7 @@ class RolloutDataset(torch.utils.data.Dataset):
         order = [self.files[i] for i in rng.permutation(len(self.files))]
         size = max(1, self.buffer_size // 2)
         parts = [order[i : i + size] for i in range(0, len(order), size)]
-        with ThreadPoolExecutor(1) as background:
-            loading = background.submit(Group, parts[0])
-            for part in [*parts[1:], None]:
-                group = loading.result()
-                if part:
-                    loading = background.submit(Group, part)
-                yield group
+        yield from ahead(Group, parts)
 
     def __len__(self) -> int:
         return len(self.group.rewards)
@@ -176,13 +182,16 @@ class ObservationDataset(RolloutDataset):
     def _get_data(self, row: int):
         return self._observation(row)
 
-    def batches(self, batch_size: int, rng: np.random.Generator, limit: int = 0) -> Iterator[torch.Tensor]:
-        """Every frame once in random order, or `limit` of them; uint8 batches (B,H,W,C)."""
+    def batches(
+        self, batch_size: int, rng: np.random.Generator, limit: int = 0, start: int = 0
+    ) -> Iterator[torch.Tensor]:
+        """Every frame once in random order, or `limit` of them, from batch `start` on; uint8 batches (B,H,W,C)."""
         left = limit or np.iinfo(np.int64).max
         for group in self.groups(rng):
             order = rng.permutation(len(group.rewards))[:left]
-            for i in range(0, len(order), batch_size):
+            for i in range(start * batch_size, len(order), batch_size):
                 yield torch.from_numpy(group.observations[np.sort(order[i : i + batch_size])])
+            start = max(0, start - -(-len(order) // batch_size))
             left -= len(order)
             if left <= 0:
                 return

@@ -2,11 +2,12 @@
 
 import math
 import statistics
+from concurrent.futures import as_completed
 
 import numpy as np
 import torch
 
-from worldmodels import cli
+from worldmodels import checkpoint, cli
 from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
 from worldmodels.config import EnvConfig
 from worldmodels.controller import Controller, devices_for, load_controller
@@ -37,14 +38,30 @@ def evaluate_in_worker(seed: int) -> tuple[float, int]:
     return float(returns[0]), int(lengths[0])
 
 
-def evaluate(logdir: str, env: EnvConfig, seeds: list[int], device: str, cores: int) -> tuple[list[float], list[int]]:
-    """Play an episode a seed, on `cores` worker processes: the returns and lengths, in the order of the seeds."""
+def evaluate(
+    logdir: str, env: EnvConfig, seeds: list[int], identity: str, device: str, cores: int
+) -> tuple[list[float], list[int]]:
+    """Play an episode a seed, on `cores` worker processes: the returns and lengths, in the order of the seeds.
+
+    Finished episodes are kept in <logdir>/evaluate/checkpoint.tar, so that a test that was stopped goes on.
+
+    Args:
+        identity: stamp of the code and the agent; results of another one are not taken up.
+    """
+    path = f"{logdir}/evaluate/checkpoint.tar"
     prepare_worker(logdir, env, queue(["cpu"]))  # what is missing or wrong should end here, not in a worker
-    count = max(1, min(cores, len(seeds)))
+    state = checkpoint.load_state(path, identity, cli.log.info) or {"identity": identity, "episodes": {}}
+    episodes = state["episodes"]
+    left = [seed for seed in seeds if seed not in episodes]
+    if len(left) < len(seeds):
+        cli.log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
+    count = max(1, min(cores, len(left)))
     with workers(count, prepare_worker, logdir, env, queue(devices_for(count, device))) as pool:
-        jobs = [pool.submit(evaluate_in_worker, seed) for seed in seeds]
-        results = [job.result() for job in cli.progress(jobs, "evaluate")]
-    returns, lengths = zip(*results)
+        jobs = {pool.submit(evaluate_in_worker, seed): seed for seed in left}
+        for job in cli.progress(as_completed(jobs), "evaluate", len(seeds), initial=len(seeds) - len(left)):
+            episodes[jobs[job]] = list(job.result())
+            checkpoint.save(path, state)
+    returns, lengths = zip(*(episodes[seed] for seed in seeds))
     return list(returns), list(lengths)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
-# already; settings.py, cli.py and fingerprint.py parse, print and stamp.
-NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint"}
+# already; settings.py, cli.py and fingerprint.py parse, print and stamp; interrupts.py and workers.py stop and start
+# processes.
+NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers"}
 
 
 @cache

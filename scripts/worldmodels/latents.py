@@ -7,7 +7,7 @@ import torch
 
 from worldmodels import checkpoint
 from worldmodels.cli import progress
-from worldmodels.datasets import read_rollout
+from worldmodels.datasets import ahead, read_rollout
 from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE, encode
 
@@ -30,8 +30,7 @@ def precompute_latents(
     """
     parts: dict[str, list[np.ndarray]] = {key: [] for key in KEYS if key != "offsets"}
     lengths = []
-    for file in progress(files, "latents"):
-        episode = read_rollout(file)
+    for file, episode in zip(progress(files, "latents"), ahead(read_rollout, files)):
         check_frames(vae, episode["observations"], file)
         batches = torch.from_numpy(episode["observations"]).split(batch_size)
         mu, logsigma = (torch.cat(part).cpu().numpy() for part in zip(*(encode(vae, batch) for batch in batches)))

@@ -1,5 +1,6 @@
 """M: the mixture density recurrent network (paper, section 2.3 and appendix A.2)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldmodels import checkpoint, seeding
-from worldmodels.cli import log, progress
+from worldmodels.cli import log
 from worldmodels.config import WMMDNRNNConfig
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError, result_values
-from worldmodels.training import Progress
+from worldmodels.training import Training
 from worldmodels.vae import ConvVAE, encode
 
 Hidden = tuple[torch.Tensor, torch.Tensor]
@@ -167,9 +168,7 @@ def train_mdrnn(
     torch.manual_seed(seeding.number(seed, "mdrnn/weights"))
     mdrnn = MDRNN(config.latent_size, config.action_size, config.hidden_size, config.gmm_components).to(device)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
-    state = Progress(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
-    if not config.noreload:
-        state.resume(log.info)
+    training = Training(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
 
     def losses(batch: dict) -> dict[str, torch.Tensor]:
         if vae is not None:
@@ -179,35 +178,40 @@ def train_mdrnn(
         latents, actions, rewards, terminals, next_latents, valid = (batch[key].to(device) for key in keys)
         return get_loss(mdrnn, latents, actions, rewards, terminals, next_latents, config.include_reward, valid)
 
-    def average(batches, update: bool) -> dict[str, float]:
-        total, count = dict.fromkeys(("gmm", "bce", "mse", "loss"), 0.0), 0
-        for batch in batches:
-            terms, size = losses(batch), batch["valid"].shape[1]
-            if update:
-                optimizer.zero_grad(set_to_none=True)
-                terms["loss"].backward()
-                nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
-                optimizer.step()
-            for name, value in terms.items():
-                total[name] += value.item() * size
-            count += size
-        return {name: value / count for name, value in total.items()}
+    def summed(batch: dict, terms: dict[str, torch.Tensor], prefix: str = "") -> dict[str, float]:
+        size = batch["valid"].shape[1]
+        return {f"{prefix}{name}": value.item() * size for name, value in terms.items()} | {"count": size}
 
-    while state.epoch < config.num_epochs and not state.early_stopping.stop:
-        epoch = state.epoch + 1
-        torch.manual_seed(seeding.number(seed, "mdrnn/noise", epoch))
-        batches = train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch))
-        training = average(progress(batches, f"mdrnn: epoch {epoch}", -(-len(train) // config.batch_size)), True)
+    def learn(batch: dict) -> dict[str, float]:
+        terms = losses(batch)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
+        optimizer.step()
+        return summed(batch, terms, "train_")
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
         torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
-        with torch.no_grad():
-            validation = average(test.batches(config.batch_size), False)
-        state.finish_epoch({**{f"train_{k}": v for k, v in training.items()}, **validation}, validation["loss"])
+        sums = [summed(batch, losses(batch)) for batch in test.batches(config.batch_size)]
+        count = sum(part["count"] for part in sums)
+        return {name: sum(part[name] for part in sums) / count for name in ("gmm", "bce", "mse", "loss")}
+
+    while not training.over:
+        epoch = training.epoch + 1
+
+        def batches(start: int, epoch: int = epoch) -> Iterator[dict]:
+            return train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch), start)
+
+        noise = seeding.number(seed, "mdrnn/noise", epoch)
+        row = training.run_epoch("mdrnn", noise, -(-len(train) // config.batch_size), batches, learn)
+        row["sequences"] = row.pop("count")
+        row |= validate()
+        training.finish_epoch(row, row["loss"])
         log.info(
             "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
-            epoch,
-            training["loss"],
-            *(validation[key] for key in ("loss", "gmm", "bce", "mse")),
-        )
+            epoch, *(row[key] for key in ("train_loss", "loss", "gmm", "bce", "mse")),
+        )  # fmt: skip
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
-    return {"best": {**state.best, "config": sizes | result_values(config)}, "history": state.history}
+    return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}

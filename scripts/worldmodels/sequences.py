@@ -110,11 +110,13 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
             "valid": torch.from_numpy(valid).float(),
         }
 
-    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[dict[str, torch.Tensor]]:
-        """All sequences once; with rng cut at new places and in random order."""
+    def batches(
+        self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """All sequences once, from batch `start` on; with rng cut at new places and in random order."""
         starts, lasts = (self.starts, self.lasts) if rng is None else sequence_starts(self.offsets, self.seq_len, rng)
         order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
-        for i in range(0, len(order), batch_size):
+        for i in range(start * batch_size, len(order), batch_size):
             chosen = order[i : i + batch_size]
             yield self.gather(starts[chosen], lasts[chosen])
 
@@ -153,11 +155,12 @@ class SequenceDataset(RolloutDataset):
             "valid": torch.from_numpy(valid).float(),
         }
 
-    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[dict]:
-        """All sequences once, see `gather`; with rng cut at new places and in random order."""
+    def batches(self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0) -> Iterator[dict]:
+        """All sequences once, see `gather`, from batch `start` on; with rng cut at new places and in random order."""
         for group in self.groups(rng if rng is not None else np.random.default_rng(0)):
             starts, lasts = sequence_starts(group.offsets, self.seq_len, rng)
             order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
-            for i in range(0, len(order), batch_size):
+            for i in range(start * batch_size, len(order), batch_size):
                 chosen = order[i : i + batch_size]
                 yield self.gather(group, starts[chosen], lasts[chosen])
+            start = max(0, start - -(-len(order) // batch_size))

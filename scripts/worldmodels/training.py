@@ -1,11 +1,15 @@
 """What the training loops of V and M share: early stopping, and the state that lets a run continue."""
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from worldmodels import checkpoint
+from worldmodels import checkpoint, interrupts
+from worldmodels.cli import log, progress
 from worldmodels.settings import UserError
 
 
@@ -54,40 +58,95 @@ class EarlyStopping:
         self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
 
 
-class Progress:
+class Training:
     """A model in training: optimiser, schedule, early stopping, history and the best weights so far.
 
-    Saved after every epoch as one file, from which training continues exactly: data order and noise of an epoch
-    are drawn from the run's seed and the epoch's number, so no random state needs keeping.
+    All of it is one file, saved after every epoch, every few minutes within one, and when a signal asks to stop; from
+    it training continues exactly. Data order and noise of an epoch are drawn from the run's seed and its number; within
+    an epoch the state of torch's generators is kept.
     """
 
+    SAVE_SECONDS = 300
+
     def __init__(
-        self, path: Path, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config
+        self, path: Path, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Any
     ) -> None:
-        self.path, self.identity, self.model, self.optimizer = path, identity, model, optimizer
+        self.path, self.identity, self.model, self.optimizer, self.config = path, identity, model, optimizer, config
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=config.scheduler_factor, patience=config.scheduler_patience
         )
         self.early_stopping = EarlyStopping("min", config.early_stopping_patience)
         self.history: list[dict] = []
         self.best: dict = {"epoch": 0, "precision": float("inf"), "state_dict": {}}
+        self.partial: dict | None = None  # of an epoch begun: batches done, sums so far, random states
+        if not config.noreload:
+            self.resume()
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.history)
 
-    def resume(self, report: Callable[[str], None]) -> None:
+    @property
+    def over(self) -> bool:
+        return self.epoch >= self.config.num_epochs or self.early_stopping.stop
+
+    def resume(self) -> None:
         """Take up the saved state, if there is one of the same identity."""
-        state = checkpoint.load_state(self.path, self.identity, report)
+        state = checkpoint.load_state(self.path, self.identity, log.info)
         if state is None:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.early_stopping.load_state_dict(state["early_stopping"])
-        self.history, self.best = state["history"], state["best"]
-        report(f"continuing after epoch {self.epoch}")
+        self.history, self.best, self.partial = state["history"], state["best"], state["partial"]
+        batches = f" and {self.partial['batches']} batches" if self.partial else ""
+        log.info("continuing after epoch %d%s", self.epoch, batches)
+
+    def save(self) -> None:
+        parts = {name: getattr(self, name) for name in ("identity", "history", "best", "partial")}
+        for name in ("model", "optimizer", "scheduler", "early_stopping"):
+            parts[name] = getattr(self, name).state_dict()
+        checkpoint.save(self.path, parts)
+
+    def run_epoch(
+        self, name: str, seed: int, count: int, batches: Callable[[int], Iterable], learn: Callable[[Any], dict]
+    ) -> dict[str, float]:
+        """Train for an epoch, or for what is left of one that was cut.
+
+        Args:
+            name, count: for the progress bar; count is the number of batches.
+            seed: of the epoch's noise.
+            batches: gives the epoch's batches from this number on.
+            learn: takes a step on a batch; gives its losses, summed over the batch, and "count", what to divide by.
+
+        Returns:
+            The losses per `count`, and the `count` of the epoch.
+
+        Raises:
+            Interrupted: a signal came; the state is saved.
+        """
+        if self.partial is None:
+            torch.manual_seed(seed)
+            done, total = 0, {}
+        else:
+            set_random_states(self.partial["random"])
+            done, total = self.partial["batches"], dict(self.partial["total"])
+            self.partial = None
+        saved = time.monotonic()
+        with interrupts.patiently():
+            for batch in progress(batches(done), f"{name}: epoch {self.epoch + 1}", count, initial=done):
+                for term, value in learn(batch).items():
+                    total[term] = total.get(term, 0.0) + value
+                done += 1
+                if interrupts.requested() or time.monotonic() - saved > self.SAVE_SECONDS:
+                    self.partial = {"batches": done, "total": total, "random": random_states()}
+                    self.save()
+                    self.partial, saved = None, time.monotonic()
+                    interrupts.check()
+        size = total.pop("count")
+        return {term: value / size for term, value in total.items()} | {"count": size}
 
     def finish_epoch(self, row: dict, precision: float) -> None:
         """Close an epoch: schedule, early stopping, best weights, saved state.
@@ -97,9 +156,9 @@ class Progress:
             precision: the validation loss.
 
         Raises:
-            UserError: the loss is not a number; the state of the epoch before stays as it is.
+            UserError: the loss is not a number; the last saved state stays as it is.
         """
-        if not torch.isfinite(torch.tensor(precision)):
+        if not math.isfinite(precision):
             raise UserError(
                 f"{self.path}: the loss became {precision} in epoch {self.epoch + 1}; the state before it is kept. "
                 "Try a smaller learning_rate"
@@ -110,15 +169,16 @@ class Progress:
         if precision < self.best["precision"]:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
             self.best = {"epoch": self.epoch, "precision": precision, "state_dict": weights}
-        checkpoint.save(
-            self.path,
-            {
-                "identity": self.identity,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-                "early_stopping": self.early_stopping.state_dict(),
-                "history": self.history,
-                "best": self.best,
-            },
-        )
+        self.save()
+        interrupts.check()
+
+
+def random_states() -> list[torch.Tensor]:
+    """The states of torch's generators: the CPU's, then each GPU's."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+
+
+def set_random_states(states: list[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1:]:
+        torch.cuda.set_rng_state_all(states[1:])

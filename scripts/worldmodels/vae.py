@@ -1,5 +1,6 @@
 """V: the convolutional variational auto-encoder (paper, section 2.2 and appendix A.1)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 from worldmodels import checkpoint, seeding
-from worldmodels.cli import log, progress
+from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
 from worldmodels.settings import UserError, result_values
-from worldmodels.training import Progress
+from worldmodels.training import Training
 
 
 class ConvVAEEncoder(nn.Module):
@@ -132,9 +133,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     torch.manual_seed(seeding.number(seed, "vae/weights"))
     vae = ConvVAE(channels, config.latent_size).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
-    state = Progress(folder / "checkpoint.tar", identity, vae, optimizer, config)
-    if not config.noreload:
-        state.resume(log.info)
+    training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
     cuda = device.type == "cuda"
     step = torch.compile(vae) if cuda else vae  # on CPUs the compiled network was no faster
@@ -146,37 +145,36 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
             reconst, mu, logsigma = step(images)
         return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
 
-    while state.epoch < config.num_epochs and not state.early_stopping.stop:
-        epoch = state.epoch + 1
-        torch.manual_seed(seeding.number(seed, "vae/noise", epoch))
-        rng = seeding.generator(seed, "vae/order", epoch)
-        total = np.zeros(3)  # squared error, KL, images
+    def learn(frames: torch.Tensor) -> dict[str, float]:
+        mse, kl = losses(frames)
+        optimizer.zero_grad(set_to_none=True)
+        ((mse + config.beta * kl) / len(frames)).backward()
+        optimizer.step()
+        return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
+
+    while not training.over:
+        epoch = training.epoch + 1
+
+        def batches(start: int, epoch: int = epoch) -> Iterator[torch.Tensor]:
+            rng = seeding.generator(seed, "vae/order", epoch)
+            return train.batches(config.train_batch_size, rng, config.images_per_epoch, start)
+
         vae.train()
-        batches = train.batches(config.train_batch_size, rng, config.images_per_epoch)
-        for frames in progress(batches, f"vae: epoch {epoch}", batch_count(train, config)):
-            mse, kl = losses(frames)
-            optimizer.zero_grad(set_to_none=True)
-            ((mse + config.beta * kl) / len(frames)).backward()
-            optimizer.step()
-            total += [mse.item(), kl.item(), len(frames)]
-        train_mse, train_kl = (total[:2] / total[2]).tolist()
-        row = {"images": int(total[2]), "train_mse": train_mse, "train_kl": train_kl}
-        row |= validate(vae, losses, test, seed, config)
+        noise = seeding.number(seed, "vae/noise", epoch)
+        row = training.run_epoch("vae", noise, batch_count(train, config), batches, learn)
+        row["images"] = row.pop("count")
+        row |= validate(vae, losses, test, seed)
         precision = row["mse"] + config.beta * row["kl"]
-        state.finish_epoch({**row, "loss": precision}, precision)
+        training.finish_epoch({**row, "loss": precision}, precision)
         log.info(
             "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
-            epoch,
-            row["train_mse"],
-            row["train_kl"],
-            row["mse"],
-            row["kl"],
-        )
+            epoch, row["train_mse"], row["train_kl"], row["mse"], row["kl"],
+        )  # fmt: skip
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)
 
     sizes = {"img_channels": channels, "height": config.height, "width": config.width}
-    return {"best": {**state.best, "config": sizes | result_values(config)}, "history": state.history}
+    return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
 
 
 def batch_count(dataset: ObservationDataset, config: WMVAEConfig) -> int:
@@ -186,7 +184,7 @@ def batch_count(dataset: ObservationDataset, config: WMVAEConfig) -> int:
 
 
 @torch.inference_mode()
-def validate(vae: ConvVAE, losses, test: ObservationDataset, seed: int, config: WMVAEConfig, limit: int = 4096) -> dict:
+def validate(vae: ConvVAE, losses, test: ObservationDataset, seed: int, limit: int = 4096) -> dict:
     """Mean loss terms per image over `limit` held-out frames, always the same ones."""
     vae.eval()
     total = np.zeros(3)

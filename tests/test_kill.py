@@ -1,0 +1,130 @@
+"""Every stage, stopped at random moments again and again, ends with the bits of an undisturbed run.
+
+Kills a stage WORLDMODELS_KILLS times (default 3): SIGTERM, which saves within the step, and SIGKILL in turn.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+KILLS = int(os.environ.get("WORLDMODELS_KILLS", "3"))
+
+STAGES = {
+    "train_vae": ["--num-epochs", 4, "--images-per-epoch", 240, "--num-test-files", 1, "--train-batch-size", 16,
+                  "--latent-size", 8, "--nosamples", "true"],
+    "train_mdrnn": ["--num-epochs", 40, "--num-test-files", 1, "--hidden-size", 64, "--seq-len", 8,
+                    "--batch-size", 2],
+    "train_controller": ["--pop-size", 6, "--num-generations", 6, "--validation-interval", 2,
+                         "--validation-episodes", 2, "--lanes", 2, "--time-limit", 60, "--max-workers", 2],
+    "evaluate": ["--num-episodes", 3, "--env-kwargs", '{"max_episode_steps": 90}'],
+}  # fmt: skip
+RESULTS = {"train_vae": "vae/best.tar", "train_mdrnn": "mdrnn/best.tar", "train_controller": "ctrl/best.tar"}
+
+
+def command(stage: str, logdir: Path, rollouts: list[str]) -> list[str]:
+    flags = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent, "--threads", 2, *STAGES[stage]]
+    return [sys.executable, str(ROOT / "scripts" / f"{stage}.py"), *map(str, flags)]
+
+
+def finish(stage: str, logdir: Path, rollouts: list[str]) -> tuple[float, str]:
+    """Run to the end: the seconds from the first sign of work on, and what it said."""
+    start = time.monotonic()
+    done = subprocess.run(command(stage, logdir, rollouts), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - start, done.stderr
+
+
+def same(one, other) -> bool:
+    """Equal to the last bit, whatever the nesting."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def content(stage: str, logdir: Path):
+    if stage == "evaluate":
+        return json.loads((logdir / "eval.json").read_text())
+    result = torch.load(logdir / RESULTS[stage], weights_only=True)
+    summary = json.loads((logdir / RESULTS[stage]).with_suffix(".json").read_text())
+    return [result, summary["history"]]
+
+
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def disturb(stage: str, logdir: Path, rollouts: list[str], number: int, delay: float) -> str:
+    """Start the stage and stop it after a while; nothing of it may live on."""
+    process = subprocess.Popen(
+        command(stage, logdir, rollouts), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(delay)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in ((-9, 0) if number == signal.SIGKILL else (128 + number, -number, 0))
+    for _ in range(100):
+        if not alive(process.pid):
+            break
+        time.sleep(0.1)
+    assert not alive(process.pid), "a worker outlived its parent"
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, rollouts) -> tuple[Path, dict[str, float]]:
+    """A whole run, and the seconds that each stage took."""
+    logdir = tmp_path_factory.mktemp("undisturbed")
+    seconds = {}
+    for stage in STAGES:
+        seconds[stage] = finish(stage, logdir, rollouts)[0]
+        if stage == "train_vae":
+            encode = [sys.executable, str(ROOT / "scripts/encode_latents.py"), "--logdir", str(logdir)]
+            subprocess.run([*encode, "--data-dir", Path(rollouts[0]).parent], check=True, capture_output=True)
+    return logdir, seconds
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stopped_and_continued_is_as_if_never_stopped(stage, undisturbed, rollouts, tmp_path):
+    reference, seconds = undisturbed
+    before = {"train_vae": [], "train_mdrnn": ["vae", "latents"], "train_controller": ["vae", "mdrnn"]}
+    for folder in before.get(stage, ["vae", "mdrnn", "ctrl"]):
+        shutil.copytree(reference / folder, tmp_path / folder)
+    moments = random.Random(stage)
+    for kill in range(KILLS):
+        number = (signal.SIGTERM, signal.SIGKILL)[kill % 2]
+        delay = moments.uniform(0.5, 1.0) * seconds[stage]
+        said = disturb(stage, tmp_path, rollouts, number, delay)
+        print(f"{stage}: {signal.Signals(number).name} after {delay:.1f} s: {said.splitlines()[-1:]}")
+    _, said = finish(stage, tmp_path, rollouts)
+    print(f"{stage}: {[line for line in said.splitlines() if 'continuing' in line]}")
+    assert same(content(stage, tmp_path), content(stage, reference)), "differs from the undisturbed run"
+    print(f"{stage}: {KILLS} kills, identical")
+
+
+def test_a_full_disk_leaves_the_old_state(undisturbed, rollouts, tmp_path):
+    """Files may not grow beyond a limit, as on a full disk: one clear line, and the state can be continued."""
+    shutil.copytree(undisturbed[0] / "vae", tmp_path / "vae")
+    before = (tmp_path / "vae/checkpoint.tar").read_bytes()
+    more = [*command("train_vae", tmp_path, rollouts), "--num-epochs", "5"]
+    done = subprocess.run(["bash", "-c", 'ulimit -f 1000; exec "$@"', "-", *more], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "vae/checkpoint.tar: cannot be written: File too large" in done.stderr.splitlines()[-1]
+    assert (tmp_path / "vae/checkpoint.tar").read_bytes() == before
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -1,0 +1,267 @@
+"""Exactly what an edit made stale runs again: the matrix.
+
+Each row makes one edit in a copy of the repository beside a finished run of the smoke preset, and compares the
+rules that a dry run would execute with those expected. `pytest tests/test_staleness.py -s` prints the matrix.
+"""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, planned, run_snakemake
+
+from worldmodels import config, settings
+
+EVERY = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate")
+PRESET = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+Edit = Callable[[Path, Path], list]  # (repository, working directory) -> flags for Snakemake
+
+
+def since(stage: str) -> set[str]:
+    """A stage and all after it."""
+    return set(EVERY[EVERY.index(stage) :])
+
+
+def flags(*values: str) -> Edit:
+    return lambda repo, work: list(values)
+
+
+def replace(file: str, old: str, new: str) -> Edit:
+    def edit(repo: Path, work: Path) -> list:
+        text = (repo / file).read_text()
+        assert old in text
+        (repo / file).write_text(text.replace(old, new, 1))
+        return []
+
+    return edit
+
+
+def append(file: str, text: str) -> Edit:
+    def edit(repo: Path, work: Path) -> list:
+        with open(repo / file, "a") as opened:
+            opened.write(text)
+        return []
+
+    return edit
+
+
+def set_value(section: str, key: str, value) -> Edit:
+    return flags("--config", f"{section}={json.dumps({key: value})}" if section else f"{key}={value}")
+
+
+def touch(repo: Path, work: Path) -> list:
+    for path in [*repo.rglob("*"), *work.rglob("results/**/*")]:
+        path.touch()
+    return []
+
+
+def clone(repo: Path, work: Path) -> list:
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(repo)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    repo.rename(repo.with_name("origin"))
+    subprocess.run(["git", "clone", "-q", str(repo.with_name("origin")), str(repo)], check=True)
+    return []
+
+
+def move_results(repo: Path, work: Path) -> list:
+    """The run's folder under another name; Snakemake is started elsewhere and told with --directory."""
+    work.rename(work.with_name("moved"))
+    work.mkdir()
+    return ["--directory", str(work.with_name("moved"))]
+
+
+def comment_everywhere(repo: Path, work: Path) -> list:
+    for path in (repo / "scripts").rglob("*.py"):
+        code = path.read_text().replace("\nimport ", "\n# and here\nimport ")
+        path.write_text(f"# a comment\n{code}\n# the end\n")
+    for path in [*(repo / "rules").glob("*.smk"), repo / "Snakefile", *(repo / "envs").glob("*.yaml")]:
+        path.write_text(f"# a comment\n{path.read_text()}")
+    return []
+
+
+def reorder(repo: Path, work: Path) -> list:
+    def backwards(value):
+        return {key: backwards(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    whole = yaml.safe_load((repo / "config.yaml").read_text())
+    (repo / "config.yaml").write_text(yaml.safe_dump(backwards(whole), sort_keys=False))
+    return []
+
+
+def lose(file: str) -> Edit:
+    def edit(repo: Path, work: Path) -> list:
+        (work / "results/smoke" / file).unlink()
+        return []
+
+    return edit
+
+
+def other(f: dataclasses.Field, value):
+    """Another legal value of this field, or None if there is none."""
+    meta = f.metadata
+    if f.name == "mixture":
+        return {"ou": 1.0}
+    if f.name == "squash":
+        return ["clip_tanh"]
+    if f.type is bool:
+        return not value
+    if f.type is str:
+        return next(c for c in meta["choices"] if c != value) if meta["choices"] else f"{value}-other"
+    if f.type is dict:
+        return {**value, "other": 1}
+    if isinstance(value, list):
+        return [v + 0.1 for v in value]
+    changed = value + 1 if f.type is int else value * 1.5
+    return None if meta["high"] is not None and changed > meta["high"] else changed
+
+
+def rows() -> dict[str, tuple[Edit, set[str]]]:
+    nothing: set[str] = set()
+    table: dict[str, tuple[Edit, set[str]]] = {
+        "nothing": (flags(), nothing),
+        "touch every file": (touch, nothing),
+        "fresh git clone beside the old results": (clone, nothing),
+        "results moved, --directory elsewhere": (move_results, nothing),
+        "another --cores": (flags("--cores", "1"), nothing),
+        "device": (flags("--config", "device=cpu"), nothing),
+        "a comment in every file": (comment_everywhere, nothing),
+        "keys of config.yaml reordered": (reorder, nothing),
+        "a docstring": (replace("scripts/worldmodels/vae.py", '"""V: the', '"""V, the'), nothing),
+        "reformatting": (replace("scripts/worldmodels/vae.py", "x = x.flatten(1)", "x = (x\n .flatten(1))"), nothing),
+        "seed": (flags("--config", "seed=2"), since("rollouts_shard")),
+        "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("vae")),
+        "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("rollouts_shard")),
+        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 7), since("vae")),
+        "one rollout lost": (lose("rollouts/00001_0002.npz"), since("rollouts_shard")),
+        "V lost": (lose("vae/best.tar"), since("vae")),
+        "the latents lost": (lose("latents/latents_32.npz"), since("latents")),
+        "eval.json lost": (lose("eval.json"), {"evaluate"}),
+    }  # fmt: skip
+    first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
+    for section, cls in config.SECTIONS.items():
+        for f in settings.settable(cls):
+            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
+            value = other(f, PRESET.get(section, {}).get(f.name, default))
+            if value is None or f.name == "num_rollouts":
+                continue
+            stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
+            table[f"{section}.{f.name}"] = (set_value(section, f.name, value), stale)
+    scripts = {
+        "collect_rollouts": "rollouts_shard", "train_vae": "vae", "encode_latents": "latents", "train_mdrnn": "mdrnn",
+        "train_controller": "ctrl", "evaluate": "evaluate",
+    }  # fmt: skip
+    for name, stage in scripts.items():
+        table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), since(stage))
+    modules = {
+        "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
+        "rollouts": "rollouts_shard", "datasets": "vae", "training": "vae", "vae": "vae", "latents": "latents",
+        "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evaluation": "evaluate",
+        "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "workers": None,
+    }  # fmt: skip
+    written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
+    assert written == set(modules), "a row is missing for a module"
+    for name, module_stage in modules.items():
+        stale = since(module_stage) if module_stage else nothing
+        table[f"code of worldmodels/{name}.py"] = (append(f"scripts/worldmodels/{name}.py", "\nEDITED = 1\n"), stale)
+    return table
+
+
+ROWS = rows()
+
+
+def copy(smoke: Path, folder: Path) -> tuple[Path, Path]:
+    """Copies of the repository and of the finished run."""
+    repo, work = folder / "repo", folder / "work"
+    for name in ("Snakefile", "config.yaml", "rules", "scripts", "presets", "envs"):
+        source, target = ROOT / name, repo / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    shutil.copytree(smoke / "results", work / "results")
+    shutil.copytree(smoke / ".snakemake", work / ".snakemake")
+    return repo, work
+
+
+def dry_run(repo: Path, work: Path, *more) -> dict[str, int]:
+    preset = ["--configfile", repo / "presets/smoke.yaml"]
+    done = run_snakemake("-n", "--cores", 2, *preset, *more, cwd=work, repo=repo)
+    return {name: count for name, count in planned(done.stdout).items() if name != "all"}
+
+
+@pytest.fixture(scope="module")
+def plans(smoke, tmp_path_factory) -> dict[str, dict[str, int]]:
+    """What a dry run would execute after each row's edit."""
+
+    def plan(name: str) -> dict[str, int]:
+        folder = tmp_path_factory.mktemp("row", numbered=True)
+        repo, work = copy(smoke, folder)
+        jobs = dry_run(repo, work, *ROWS[name][0](repo, work))
+        shutil.rmtree(folder)
+        return jobs
+
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(ROWS, pool.map(plan, ROWS)))
+    for name, (_, expected) in ROWS.items():
+        both = (" ".join(stage for stage in EVERY if stage in rules) or "-" for rules in (expected, found[name]))
+        print("{:42} | expected {:47} | found {}".format(name, *both))
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row(row, plans):
+    assert set(plans[row]) == ROWS[row][1]
+
+
+def test_only_new_and_lost_shards_are_collected(plans):
+    assert plans["num_rollouts raised"]["rollouts_shard"] == plans["one rollout lost"]["rollouts_shard"] == 1
+    assert plans["seed"]["rollouts_shard"] == 2
+
+
+@pytest.fixture
+def copied(smoke, tmp_path) -> tuple[Path, Path]:
+    return copy(smoke, tmp_path)
+
+
+def real_run(repo: Path, work: Path, *more) -> str:
+    done = run_snakemake("--cores", 2, "--configfile", repo / "presets/smoke.yaml", *more, cwd=work, repo=repo)
+    return done.stdout + done.stderr
+
+
+def test_a_larger_test_only_plays_the_new_tracks(copied):
+    repo, work = copied
+    before = json.loads((work / "results/smoke/eval.json").read_text())
+    said = real_run(repo, work, "--config", "evaluate={num_episodes: 3}")
+    assert "evaluate: continuing after 2 episodes" in said and "rule ctrl" not in said
+    after = json.loads((work / "results/smoke/eval.json").read_text())
+    assert after["returns"][:2] == before["returns"] and len(after["returns"]) == 3
+    assert dry_run(repo, work, "--config", "evaluate={num_episodes: 3}") == {}
+
+
+def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):
+    repo, work = copied
+    real_run(repo, work, "--config", "vae={latent_size: 8}", "--", "latents")
+    assert (work / "results/smoke/latents/latents_8.npz").exists()
+    assert set(dry_run(repo, work)) == since("vae")
+
+
+def test_a_larger_budget_continues_and_equals_one_long_run(copied, tmp_path):
+    repo, work = copied
+    more = ["--config", "vae={num_epochs: 4}", "mdrnn={num_epochs: 5}", "ctrl={num_generations: 5}"]
+    said = real_run(repo, work, *more)
+    assert "continuing after epoch 3" in said and "rule rollouts_shard" not in said
+    long = tmp_path / "long"
+    shutil.copytree(work / "results/smoke/rollouts", long / "results/smoke/rollouts")
+    real_run(repo, long, *more)
+    for file in ("vae/best.json", "mdrnn/best.json", "ctrl/best.json", "eval.json"):
+        one, whole = ((folder / "results/smoke" / file).read_text() for folder in (work, long))
+        assert one == whole, file
