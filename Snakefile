@@ -23,9 +23,9 @@ include: "rules/ctrl.smk"
 include: "rules/evaluate.smk"
 
 
-# What went wrong, in one line a job, is the last thing to be seen.
+# What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.
 onerror:
-    report_errors()
+    atexit.register(report_errors)
 
 
 rule all:

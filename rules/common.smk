@@ -5,6 +5,7 @@
 # them, which Snakemake compares by content, holds their digest. What cannot change a result (threads, workers, device,
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
+import atexit
 import shlex
 import sys
 import time

@@ -10,9 +10,12 @@ from worldmodels.vae import load_vae
 def main(args) -> None:
     run = cli.run_config(args)
     latents = settings.from_args(args, config.LatentsConfig)
-    vae, saved = load_vae(f"{run.logdir}/vae/best.tar", cli.device(run.device))
+    weights = f"{run.logdir}/vae/best.tar"
+    vae, saved = load_vae(weights, cli.device(run.device))
+    files = cli.rollout_files(args)
+    identity = cli.identity(*map(checkpoint.digest, [weights, *files]))
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
-    arrays = precompute_latents(vae, cli.rollout_files(args), path, latents.encode_batch_size)
+    arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
     summary = {"sha256": checkpoint.digest(path), "frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
     checkpoint.write_json(path.removesuffix(".npz") + ".json", summary)
     log.info("latents: %d frames of %d episodes, %s", summary["frames"], summary["episodes"], path)

@@ -1,17 +1,20 @@
 """Rollouts as data: splits, boundaries of episodes, what follows what, and errors."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from worldmodels import checkpoint
+from worldmodels import checkpoint, interrupts
+from worldmodels import latents as latents_module
 from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollout, split_files
 from worldmodels.latents import precompute_latents
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE
+from worldmodels.vae import ConvVAE, encode
 
 LENGTHS = [50, 33, 32, 31, 97]
 
@@ -172,6 +175,39 @@ def test_frames_through_v_are_the_latents(rollouts, tmp_path):
     rows = slice(starts[1], starts[1] + 32)
     np.testing.assert_allclose(mu, arrays["latents"][rows], atol=1e-5)
     np.testing.assert_allclose(logsigma, arrays["logsigmas"][rows], atol=1e-5)
+
+
+def test_encoding_that_was_stopped_goes_on(rollouts, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    vae, said = ConvVAE(3, 8).eval(), []
+    whole = precompute_latents(vae, rollouts, tmp_path / "whole.npz")
+    monkeypatch.setattr(latents_module, "encode", lambda *args: (said.append(1), encode(*args))[1])
+    previous = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    interrupts.listen()
+    stop_after(3, monkeypatch)
+    with pytest.raises(interrupts.Interrupted):
+        precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
+    assert len(said) == 3 and not (tmp_path / "x/parts.npz").exists()
+    monkeypatch.setattr(interrupts, "_received", None)
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous):
+        signal.signal(number, handler)
+    parts = precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
+    assert len(said) == 6 and [path.name for path in (tmp_path / "x").iterdir()] == ["parts.npz"]
+    assert all(np.array_equal(parts[key], whole[key]) for key in whole)
+
+
+def stop_after(count: int, monkeypatch) -> None:
+    """Send SIGTERM once so many frames' batches were encoded."""
+    done = []
+    plain = latents_module.encode
+
+    def counted(*args):
+        done.append(1)
+        if len(done) == count:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args)
+
+    monkeypatch.setattr(latents_module, "encode", counted)
 
 
 def test_too_short_episodes_are_named(latents, files):

@@ -108,7 +108,7 @@ def test_a_finished_stage_continues_with_a_larger_budget(run, rollouts):
         ("train_vae", ["--num-rollouts", "9"], "--shard-size: expected the number of rollouts in a shard"),
         ("encode_latents", ["--logdir", "nowhere"], "nowhere/vae/best.tar: expected a checkpoint, found no file"),
         ("collect_rollouts", ["--env-id", "NoSuch-v0"], "env.id: expected an environment that can be made"),
-        ("evaluate", ["--logdir", "nowhere"], "nowhere/ctrl/best.tar: expected a checkpoint, found no file"),
+        ("evaluate", ["--logdir", "nowhere"], "nowhere/vae/best.tar: expected a file, found none"),
     ],
 )
 def test_mistakes_end_with_one_line(script, flags, message, rollouts, tmp_path):

@@ -103,7 +103,7 @@ def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
     where = [f"logdir={json.dumps(logdir)}", "data_dir=rollouts"]
     config = ["--configfile", ROOT / "presets/smoke.yaml", "--config", *where]
     run_snakemake("--cores", 2, *config, "--touch", "rollouts", cwd=tmp_path)
-    done = run_snakemake("--cores", 2, *config, "vae", cwd=tmp_path, check=False)
+    done = run_snakemake("--cores", 2, *config, "--", "vae", cwd=tmp_path, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one")

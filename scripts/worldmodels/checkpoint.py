@@ -117,8 +117,8 @@ def digest(path: str | Path) -> str:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file, found none") from None
 
 
 def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:

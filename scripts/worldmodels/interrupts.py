@@ -29,20 +29,24 @@ def _handle(number: int, frame: object) -> None:
 
 
 def listen() -> None:
-    """From now on SIGTERM and SIGINT raise Interrupted or, inside of `patiently`, set the flag."""
+    """From now on SIGTERM and SIGINT raise Interrupted or, inside of `patiently`, set the flag.
+
+    A signal that the parent has us ignore, as a shell does with SIGINT for its background jobs, stays ignored.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _handle)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _handle)
 
 
 @contextmanager
 def patiently() -> Iterator[None]:
     """Inside, a first signal waits for `check`; a second one is obeyed at once."""
     global _patient
-    _patient = True
+    before, _patient = _patient, True
     try:
         yield
     finally:
-        _patient = False
+        _patient = before
 
 
 def requested() -> bool:

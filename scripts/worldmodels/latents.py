@@ -1,45 +1,64 @@
 """Latents: every frame of the rollouts through V's encoder, once."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from worldmodels import checkpoint
-from worldmodels.cli import progress
+from worldmodels import checkpoint, interrupts
+from worldmodels.cli import log, progress
 from worldmodels.datasets import ahead, read_rollout
 from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE, encode
 
 KEYS = ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets")
+SAVE_SECONDS = 300
 
 
 def precompute_latents(
-    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256
+    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256, identity: str = ""
 ) -> dict[str, np.ndarray]:
     """Encode the rollouts and write them as one .npz file.
+
+    Every few minutes, and when a signal asks to stop, what is done goes to checkpoint.tar beside the file; a later call
+    of the same identity goes on from there.
 
     Args:
         vae: the trained network, on the device that encodes.
         files: the rollouts, in order.
         path: the file to write: latents (N, latent_size) float32, which are V's mu, logsigmas alike,
             actions (N, A), rewards and terminals (N,) float32, offsets (E,) int64, the row where each episode starts.
+        identity: stamp of the code, V and the rollouts.
 
     Returns:
         The arrays written.
+
+    Raises:
+        Interrupted: a signal came; what is done is saved.
     """
-    parts: dict[str, list[np.ndarray]] = {key: [] for key in KEYS if key != "offsets"}
-    lengths = []
-    for file, episode in zip(progress(files, "latents"), ahead(read_rollout, files)):
-        check_frames(vae, episode["observations"], file)
-        batches = torch.from_numpy(episode["observations"]).split(batch_size)
-        mu, logsigma = (torch.cat(part).cpu().numpy() for part in zip(*(encode(vae, batch) for batch in batches)))
-        for key, array in zip(parts, (mu, logsigma, episode["actions"], episode["rewards"], episode["terminals"])):
-            parts[key].append(array)
-        lengths.append(len(mu))
-    arrays = {key: np.concatenate(part) for key, part in parts.items()}
-    arrays["offsets"] = np.cumsum([0, *lengths[:-1]], dtype=np.int64)
+    state_path = Path(path).with_name("checkpoint.tar")
+    state = checkpoint.load_state(state_path, identity, log.info) or {"identity": identity, "episodes": []}
+    episodes: list[dict[str, torch.Tensor]] = state["episodes"]
+    if episodes:
+        log.info("latents: continuing after %d episodes", len(episodes))
+    left, saved = files[len(episodes) :], time.monotonic()
+    with interrupts.patiently():
+        steps = progress(left, "latents", len(files), initial=len(episodes))
+        for file, episode in zip(steps, ahead(read_rollout, left)):
+            check_frames(vae, episode["observations"], file)
+            batches = torch.from_numpy(episode.pop("observations")).split(batch_size)
+            mu, logsigma = (torch.cat(part).cpu() for part in zip(*(encode(vae, batch) for batch in batches)))
+            others = {key: torch.from_numpy(array) for key, array in episode.items()}
+            episodes.append({"latents": mu.clone(), "logsigmas": logsigma.clone(), **others})
+            if interrupts.requested() or time.monotonic() - saved > SAVE_SECONDS:
+                checkpoint.save(state_path, state)
+                saved = time.monotonic()
+                interrupts.check()
+    arrays = {key: torch.cat([e[key] for e in episodes]).numpy() for key in KEYS if key != "offsets"}
+    arrays["offsets"] = np.cumsum([0, *(len(e["rewards"]) for e in episodes[:-1])], dtype=np.int64)
     checkpoint.write_npz(path, arrays)
+    state_path.unlink(missing_ok=True)
     return arrays
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from worldmodels import checkpoint, seeding
+from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMMDNRNNConfig
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
@@ -204,10 +204,11 @@ def train_mdrnn(
             return train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch), start)
 
         noise = seeding.number(seed, "mdrnn/noise", epoch)
-        row = training.run_epoch("mdrnn", noise, -(-len(train) // config.batch_size), batches, learn)
-        row["sequences"] = row.pop("count")
-        row |= validate()
-        training.finish_epoch(row, row["loss"])
+        with interrupts.patiently():
+            row = training.run_epoch("mdrnn", noise, -(-len(train) // config.batch_size), batches, learn)
+            row["sequences"] = row.pop("count")
+            row |= validate()
+            training.finish_epoch(row, row["loss"])
         log.info(
             "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
             epoch, *(row[key] for key in ("train_loss", "loss", "gmm", "bce", "mse")),

@@ -110,10 +110,18 @@ class Training:
             parts[name] = getattr(self, name).state_dict()
         checkpoint.save(self.path, parts)
 
+    def need_finite(self, loss: float) -> None:
+        """Raise UserError if training has gone astray; the last saved state stays as it is."""
+        if not math.isfinite(loss):
+            raise UserError(
+                f"{self.path}: the loss became {loss} in epoch {self.epoch + 1}; the state saved before is kept. "
+                "Try a smaller learning_rate"
+            )
+
     def run_epoch(
         self, name: str, seed: int, count: int, batches: Callable[[int], Iterable], learn: Callable[[Any], dict]
     ) -> dict[str, float]:
-        """Train for an epoch, or for what is left of one that was cut.
+        """Train for an epoch, or for what is left of one that was cut; to be called inside of interrupts.patiently.
 
         Args:
             name, count: for the progress bar; count is the number of batches.
@@ -126,6 +134,7 @@ class Training:
 
         Raises:
             Interrupted: a signal came; the state is saved.
+            UserError: a loss is not a number.
         """
         if self.partial is None:
             torch.manual_seed(seed)
@@ -135,16 +144,16 @@ class Training:
             done, total = self.partial["batches"], dict(self.partial["total"])
             self.partial = None
         saved = time.monotonic()
-        with interrupts.patiently():
-            for batch in progress(batches(done), f"{name}: epoch {self.epoch + 1}", count, initial=done):
-                for term, value in learn(batch).items():
-                    total[term] = total.get(term, 0.0) + value
-                done += 1
-                if interrupts.requested() or time.monotonic() - saved > self.SAVE_SECONDS:
-                    self.partial = {"batches": done, "total": total, "random": random_states()}
-                    self.save()
-                    self.partial, saved = None, time.monotonic()
-                    interrupts.check()
+        for batch in progress(batches(done), f"{name}: epoch {self.epoch + 1}", count, initial=done):
+            for term, value in learn(batch).items():
+                self.need_finite(value)
+                total[term] = total.get(term, 0.0) + value
+            done += 1
+            if interrupts.requested() or time.monotonic() - saved > self.SAVE_SECONDS:
+                self.partial = {"batches": done, "total": total, "random": random_states()}
+                self.save()
+                self.partial, saved = None, time.monotonic()
+                interrupts.check()
         size = total.pop("count")
         return {term: value / size for term, value in total.items()} | {"count": size}
 
@@ -156,13 +165,9 @@ class Training:
             precision: the validation loss.
 
         Raises:
-            UserError: the loss is not a number; the last saved state stays as it is.
+            UserError: the loss is not a number.
         """
-        if not math.isfinite(precision):
-            raise UserError(
-                f"{self.path}: the loss became {precision} in epoch {self.epoch + 1}; the state before it is kept. "
-                "Try a smaller learning_rate"
-            )
+        self.need_finite(precision)
         self.history.append({"epoch": self.epoch + 1, **row, "learning_rate": self.optimizer.param_groups[0]["lr"]})
         self.scheduler.step(precision)
         self.early_stopping.step(precision)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from worldmodels import checkpoint, seeding
+from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
@@ -161,11 +161,12 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
         vae.train()
         noise = seeding.number(seed, "vae/noise", epoch)
-        row = training.run_epoch("vae", noise, batch_count(train, config), batches, learn)
-        row["images"] = row.pop("count")
-        row |= validate(vae, losses, test, seed)
-        precision = row["mse"] + config.beta * row["kl"]
-        training.finish_epoch({**row, "loss": precision}, precision)
+        with interrupts.patiently():
+            row = training.run_epoch("vae", noise, batch_count(train, config), batches, learn)
+            row["images"] = row.pop("count")
+            row |= validate(vae, losses, test, seed)
+            precision = row["mse"] + config.beta * row["kl"]
+            training.finish_epoch({**row, "loss": precision}, precision)
         log.info(
             "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
             epoch, row["train_mse"], row["train_kl"], row["mse"], row["kl"],
