@@ -23,6 +23,7 @@ def main(args) -> None:
     run = cli.run_config(args)
     env = settings.from_args(args, config.EnvConfig)
     rollouts = settings.from_args(args, config.RolloutsConfig)
+    checkpoint.prepare_folder(run.data_dir)
     if args.shard is not None:
         summaries = [collect(run.data_dir, env, rollouts, run.seed, args.shard, args.threads)]
     else:

@@ -15,6 +15,7 @@ def main(args) -> None:
     run = cli.run_config(args)
     env = settings.from_args(args, config.EnvConfig)
     test = settings.from_args(args, config.EvaluateConfig)
+    checkpoint.prepare_folder(f"{run.logdir}/evaluate")
     seeds = seeding.evaluation_seeds(test.num_episodes)
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     identity = cli.identity(settings.options(env, (settings.RESULT,)), *agent)

@@ -21,6 +21,7 @@ def main(args) -> None:
         args, config.WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir
     )
     device = cli.device(run.device)
+    checkpoint.prepare_folder(f"{run.logdir}/mdrnn")
     vae, saved = load_vae(f"{run.logdir}/vae/best.tar", device)
     split = {"num_test_files": values.num_test_files}
     held_out = {**split, "train": values.num_test_files == 0}  # without any, the training episodes are validated on

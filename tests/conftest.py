@@ -30,6 +30,23 @@ def rollouts(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, rollouts) -> Path:
+    """The logdir of a tiny run, made script by script, in a folder with a difficult name: not to be changed."""
+    logdir = tmp_path_factory.mktemp("a run") / "it's $(touch broken) ü"
+    where = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent]
+    tiny = ["--num-epochs", 1, "--num-test-files", 1]
+    search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
+    done = [
+        run_script("train_vae", *where, *tiny, "--latent-size", 8),
+        run_script("encode_latents", *where),
+        run_script("train_mdrnn", *where, *tiny, "--hidden-size", 16, "--seq-len", 16),
+        run_script("train_controller", *where, *search, "--log", logdir / "ctrl.log", "--threads", 2),
+    ]
+    (logdir / "said.txt").write_text("".join(part.stderr for part in done))
+    return logdir
+
+
+@pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
     """A finished run of the smoke preset, in a folder of its own: not to be changed."""
     folder = tmp_path_factory.mktemp("smoke")

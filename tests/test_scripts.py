@@ -11,30 +11,14 @@ from conftest import ROOT, run_script
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, rollouts) -> Path:
-    """A whole tiny run, script by script."""
-    logdir = tmp_path_factory.mktemp("a run") / "it's $(touch broken) ü"
-    where = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent]
-    out = []
-    out.append(run_script("train_vae", *where, "--num-epochs", 1, "--num-test-files", 1, "--latent-size", 8))
-    out.append(run_script("encode_latents", *where))
-    tiny = ["--num-epochs", 1, "--num-test-files", 1, "--hidden-size", 16, "--seq-len", 16]
-    out.append(run_script("train_mdrnn", *where, *tiny))
-    search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
-    out.append(run_script("train_controller", *where, *search, "--log", logdir / "ctrl.log"))
-    (logdir / "said.txt").write_text("".join(done.stderr for done in out))
-    return logdir
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help(name):
     text = run_script(name, "--help").stdout
     assert "default" in text and "usage" in text
 
 
-def test_the_files_of_a_run(run, rollouts):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+def test_the_files_of_a_run(tiny_run, rollouts):
+    files = {str(path.relative_to(tiny_run)) for path in tiny_run.rglob("*") if path.is_file()}
     assert files == {
         "said.txt", "ctrl.log", "vae/best.tar", "vae/best.json", "vae/checkpoint.tar",
         "vae/samples/reconstruction_0001.png", "vae/samples/sample_0001.png",
@@ -44,54 +28,55 @@ def test_the_files_of_a_run(run, rollouts):
     assert not list(Path.cwd().glob("broken"))
 
 
-def test_what_checkpoints_hold(run):
+def test_what_checkpoints_hold(tiny_run):
     for stage, keys in (("vae", "precision"), ("mdrnn", "precision"), ("ctrl", "reward")):
-        best = torch.load(run / stage / "best.tar", weights_only=True)
+        best = torch.load(tiny_run / stage / "best.tar", weights_only=True)
         assert {"state_dict", "epoch", "config", keys} <= set(best)
-        assert best[keys] == json.loads((run / stage / "best.json").read_text())[keys]
-    best = torch.load(run / "ctrl/best.tar", weights_only=True)
+        assert best[keys] == json.loads((tiny_run / stage / "best.json").read_text())[keys]
+    best = torch.load(tiny_run / "ctrl/best.tar", weights_only=True)
     assert best["env_steps"]["rollouts"] == 360
     assert best["state_dict"]["fc.weight"].shape == (3, 8 + 16)
 
 
-def test_the_log_has_what_the_terminal_had(run):
-    text = (run / "ctrl.log").read_text()
+def test_the_log_has_what_the_terminal_had(tiny_run):
+    text = (tiny_run / "ctrl.log").read_text()
     assert "ctrl: generation 2" in text and "ctrl: 2 generations done" in text
-    assert text in (run / "said.txt").read_text()
+    assert text in (tiny_run / "said.txt").read_text()
 
 
-def test_history_has_a_row_a_generation(run):
-    lines = (run / "ctrl/history.csv").read_text().splitlines()
+def test_history_has_a_row_a_generation(tiny_run):
+    lines = (tiny_run / "ctrl/history.csv").read_text().splitlines()
     assert lines[0] == "generation,env_steps,return_mean,return_max,validation_mean,sigma,seconds"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
 
-def test_any_number_of_cores_gives_the_same_controller_and_scores(run, rollouts, tmp_path):
+def test_any_number_of_cores_gives_the_same_controller_and_scores(tiny_run, rollouts, tmp_path):
     for stage in ("vae", "mdrnn"):
-        (tmp_path / stage).symlink_to(run / stage)
+        (tmp_path / stage).symlink_to(tiny_run / stage)
     search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
     run_script("train_controller", "--logdir", tmp_path, *search, "--threads", 1)
-    one, other = (torch.load(d / "ctrl/best.tar", weights_only=True) for d in (run, tmp_path))
+    one, other = (torch.load(d / "ctrl/best.tar", weights_only=True) for d in (tiny_run, tmp_path))
     assert torch.equal(one["state_dict"]["fc.weight"], other["state_dict"]["fc.weight"])
     assert one["reward"] == other["reward"]
     rows = [
-        [row.rsplit(",", 1)[0] for row in (d / "ctrl/history.csv").read_text().splitlines()] for d in (run, tmp_path)
+        [row.rsplit(",", 1)[0] for row in (d / "ctrl/history.csv").read_text().splitlines()]
+        for d in (tiny_run, tmp_path)
     ]
     assert rows[0] == rows[1]
 
 
-def test_frames_encoded_on_the_fly_give_the_same_losses(run, rollouts, tmp_path):
-    (tmp_path / "vae").symlink_to(run / "vae")
+def test_frames_encoded_on_the_fly_give_the_same_losses(tiny_run, rollouts, tmp_path):
+    (tmp_path / "vae").symlink_to(tiny_run / "vae")
     tiny = ["--num-epochs", 1, "--num-test-files", 1, "--hidden-size", 16, "--seq-len", 16]
     where = ["--logdir", tmp_path, "--data-dir", Path(rollouts[0]).parent]
     run_script("train_mdrnn", *where, *tiny, "--precompute-latents", "false")
-    one, other = (json.loads((d / "mdrnn/best.json").read_text())["history"][0] for d in (run, tmp_path))
+    one, other = (json.loads((d / "mdrnn/best.json").read_text())["history"][0] for d in (tiny_run, tmp_path))
     for key in ("loss", "gmm", "train_loss"):
         assert one[key] == pytest.approx(other[key], rel=1e-3)
 
 
-def test_a_finished_stage_continues_with_a_larger_budget(run, rollouts):
-    where = ["--logdir", run, "--data-dir", Path(rollouts[0]).parent]
+def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts):
+    where = ["--logdir", tiny_run, "--data-dir", Path(rollouts[0]).parent]
     tiny = ["--num-test-files", 1, "--hidden-size", 16, "--seq-len", 16]
     done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2)
     assert "continuing after epoch 1" in done.stderr
@@ -119,8 +104,8 @@ def test_mistakes_end_with_one_line(script, flags, message, rollouts, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_rollouts_of_another_shape_are_named(run, tmp_path):
+def test_rollouts_of_another_shape_are_named(tiny_run, tmp_path):
     arrays = {"observations": np.zeros((9, 32, 32, 3), np.uint8), "actions": np.zeros((9, 3), np.float32)}
     np.savez(tmp_path / "x.npz", **arrays, rewards=np.zeros(9, np.float32), terminals=np.zeros(9, np.float32))
-    done = run_script("encode_latents", "--logdir", run, "--data-dir", tmp_path, check=False)
+    done = run_script("encode_latents", "--logdir", tiny_run, "--data-dir", tmp_path, check=False)
     assert "x.npz: expected frames shaped (64, 64, 3) as V was trained on, found (32, 32, 3)" in done.stderr

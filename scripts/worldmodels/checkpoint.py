@@ -4,10 +4,12 @@ Everything is written to a temporary sibling, flushed to the disk and renamed. T
 weights_only, numpy files with allow_pickle=False.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +21,21 @@ import torch
 from worldmodels.settings import UserError
 
 
+def prepare_folder(path: str | Path) -> None:
+    """Make the folder, and make sure now, not after hours of work, that files can be written there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
+
+
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
     """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
@@ -33,7 +44,8 @@ def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -248,6 +248,12 @@ def load(config: dict) -> types.SimpleNamespace:
             if homes[key]:
                 raise UserError(f"{name}.{key}: not set here, it comes from {homes[key]}")
         setattr(loaded, name, cls(**values))
+    for name in ("vae", "mdrnn"):
+        held_out, there = getattr(loaded, name).num_test_files, loaded.rollouts.num_rollouts
+        if held_out >= there:
+            raise UserError(
+                f"{name}.num_test_files: expected fewer than the {there} rollouts that there are, found {held_out}"
+            )
     return loaded
 
 

@@ -201,8 +201,7 @@ def buffer_files(files: list[str], memory_gb: float) -> int:
     """How many rollouts fit memory_gb, judged by the first one's frames."""
     if not files:
         return 0
-    frames = checkpoint.read_npz(files[0], ("observations",))["observations"]
-    return max(2, int(memory_gb * 1e9 / frames.nbytes))
+    return max(2, int(memory_gb * 1e9 / read_rollout(files[0])["observations"].nbytes))
 
 
 def count_steps(files: list[str]) -> int:

@@ -17,12 +17,12 @@ SAVE_SECONDS = 300
 
 
 def precompute_latents(
-    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256, identity: str = ""
+    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256, identity: str | None = None
 ) -> dict[str, np.ndarray]:
     """Encode the rollouts and write them as one .npz file.
 
-    Every few minutes, and when a signal asks to stop, what is done goes to checkpoint.tar beside the file; a later call
-    of the same identity goes on from there.
+    With an identity, what is done goes to checkpoint.tar beside the file every few minutes and when a signal asks to
+    stop; a later call of the same identity goes on from there.
 
     Args:
         vae: the trained network, on the device that encodes.
@@ -38,7 +38,8 @@ def precompute_latents(
         Interrupted: a signal came; what is done is saved.
     """
     state_path = Path(path).with_name("checkpoint.tar")
-    state = checkpoint.load_state(state_path, identity, log.info) or {"identity": identity, "episodes": []}
+    state = checkpoint.load_state(state_path, identity, log.info) if identity else None
+    state = state or {"identity": identity, "episodes": []}
     episodes: list[dict[str, torch.Tensor]] = state["episodes"]
     if episodes:
         log.info("latents: continuing after %d episodes", len(episodes))
@@ -52,7 +53,8 @@ def precompute_latents(
             others = {key: torch.from_numpy(array) for key, array in episode.items()}
             episodes.append({"latents": mu.clone(), "logsigmas": logsigma.clone(), **others})
             if interrupts.requested() or time.monotonic() - saved > SAVE_SECONDS:
-                checkpoint.save(state_path, state)
+                if identity:
+                    checkpoint.save(state_path, state)
                 saved = time.monotonic()
                 interrupts.check()
     arrays = {key: torch.cat([e[key] for e in episodes]).numpy() for key in KEYS if key != "offsets"}

@@ -1,0 +1,237 @@
+"""Bad input of every kind ends early with one clear line, no traceback and nothing half-written.
+
+The table runs real commands: scripts on a copy of a finished tiny run with one thing wrong, and dry runs of the
+workflow with a wrong configuration. `pytest tests/test_bad_input.py -s` prints it.
+"""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script, run_snakemake
+
+Break = Callable[[Path], object]  # spoils something in the folder
+
+
+class Malicious:
+    """Unpickled, it leaves a file behind."""
+
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def wrong_config(*values: str):
+    return lambda folder: run_snakemake("-n", "--cores", 1, "--config", *values, cwd=folder, check=False)
+
+
+def script(name: str, *flags, spoil: Break = lambda folder: None):
+    """The script on the copied run, after `spoil` did its work there."""
+
+    def run(folder: Path):
+        spoil(folder)
+        where = ["--logdir", "run", "--data-dir", "rollouts"]
+        return run_script(name, *where, *flags, check=False, cwd=folder)
+
+    return run
+
+
+def rollout(change: Callable[[dict], object]) -> Break:
+    def spoil(folder: Path) -> None:
+        path = sorted((folder / "rollouts").glob("*.npz"))[1]
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        change(arrays)
+        np.savez(path, **arrays)
+
+    return spoil
+
+
+def put(file: str, content: bytes) -> Break:
+    return lambda folder: (folder / file).write_bytes(content)
+
+
+def cut(file: str) -> Break:
+    return lambda folder: put(file, (folder / file).read_bytes()[:1000])(folder)
+
+
+def saved(file: str, content) -> Break:
+    return lambda folder: torch.save(content, folder / file)
+
+
+def remove(file: str) -> Break:
+    return lambda folder: (folder / file).unlink()
+
+
+def resave(file: str, change: Callable[[dict], object]) -> Break:
+    def spoil(folder: Path) -> None:
+        content = torch.load(folder / file, weights_only=True)
+        change(content)
+        torch.save(content, folder / file)
+
+    return spoil
+
+
+def shorten(steps: int) -> Break:
+    def spoil(folder: Path) -> None:
+        for path in (folder / "rollouts").glob("*.npz"):
+            with np.load(path) as archive:
+                np.savez(path, **{key: a[:steps] if a.ndim else a for key, a in archive.items()})
+
+    return spoil
+
+
+ONE = "rollouts/00000_0001.npz"
+TRAIN = ("--num-epochs", "1", "--num-test-files", "1", "--images-per-epoch", "64")
+CASES = {
+    # the configuration, through the workflow
+    "unknown section": (wrong_config("vea={}"), "config: vea: unknown key in the configuration (did you mean vae?)"),
+    "unknown key": (wrong_config("ctrl={pop_sise: 3}"), "ctrl.pop_sise: unknown key (did you mean pop_size?)"),
+    "wrong type": (wrong_config("vae={latent_size: many}"), "vae.latent_size: expected int, found 'many'"),
+    "a float for an int": (wrong_config("vae={latent_size: 2.5}"), "vae.latent_size: expected int, found 2.5"),
+    "a number for a bool": (wrong_config("mdrnn={include_reward: 1}"), "mdrnn.include_reward: expected bool, found 1"),
+    "1e-3 is text": (wrong_config("vae={learning_rate: 1e-3}"), "found '1e-3' (YAML reads 1e-3 as text: write 1.0e-3)"),
+    "out of bounds": (wrong_config("rollouts={ou_theta: 2.0}"), "rollouts.ou_theta: expected at most 1.0, found 2.0"),
+    "negative": (wrong_config("vae={beta: -1.0}"), "vae.beta: expected at least 0.0, found -1.0"),
+    "not a number": (wrong_config("vae={beta: .nan}"), "vae.beta: expected a finite number, found nan"),
+    "zero rollouts": (wrong_config("rollouts={num_rollouts: 0}"), "num_rollouts: expected at least 1, found 0"),
+    "zero episodes": (wrong_config("evaluate={num_episodes: 0}"), "num_episodes: expected at least 1, found 0"),
+    "zero workers": (wrong_config("ctrl={max_workers: 0}"), "ctrl.max_workers: expected at least 1, found 0"),
+    "empty section": (wrong_config("vae=null"), "vae: expected a section with keys, found None"),
+    "not one of": (wrong_config("rollouts={policy: rando}"), "found 'rando' (did you mean random?)"),
+    "a key of another section": (wrong_config("mdrnn={latent_size: 8}"), "latent_size: not set here, it comes from"),
+    "text for a list": (wrong_config("ctrl={squash: tanh}"), "ctrl.squash: expected list of str, found 'tanh'"),
+    "all data held out": (
+        wrong_config("vae={num_test_files: 128}"), "vae.num_test_files: expected fewer than the 128 rollouts that there",
+    ),
+    # rollouts
+    "no rollouts": (script("train_vae", "--data-dir", "nowhere"), "nowhere: expected rollouts (*.npz), found none"),
+    "missing file": (
+        script("train_vae", "--num-rollouts", 9, "--shard-size", 3), "00002_0000.npz: expected a file, found none",
+    ),
+    "empty file": (script("train_vae", *TRAIN, spoil=put(ONE, b"")), f"{ONE}: expected an .npz file of plain arrays"),
+    "not an npz": (script("encode_latents", spoil=put(ONE, b"hello")), f"{ONE}: expected an .npz file of plain arrays"),
+    "truncated npz": (script("encode_latents", spoil=cut(ONE)), f"{ONE}: expected an .npz file of plain arrays"),
+    "pickled npz": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.update(rewards=np.array([Malicious()], object)))),
+        f"{ONE}: expected an .npz file of plain arrays",
+    ),
+    "missing key": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.pop("actions"))), f"{ONE}: expected the keys",
+    ),
+    "wrong dtype": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.update(observations=a["observations"] / 255))),
+        f"{ONE}: expected observations of 4 dimensions, 60 rows and type uint8, found shape",
+    ),
+    "wrong shape": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.update(actions=a["actions"][:, 0]))),
+        f"{ONE}: expected actions of 2 dimensions, 60 rows",
+    ),
+    "rows missing": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.update(terminals=a["terminals"][:-1]))),
+        f"{ONE}: expected terminals of 1 dimensions, 60 rows",
+    ),
+    "other frames": (
+        script("train_vae", *TRAIN, spoil=rollout(lambda a: a.update(observations=a["observations"][:, :32, :32]))),
+        f"{ONE}: expected observations shaped (64, 64, 3)",
+    ),
+    "NaN in the data": (
+        script("encode_latents", spoil=rollout(lambda a: a["rewards"].fill(np.nan))), f"{ONE}: expected finite rewards",
+    ),
+    "no steps": (script("train_vae", *TRAIN, spoil=shorten(0)), "expected an episode of at least one step, found none"),
+    "all files held out": (
+        script("train_vae", "--num-test-files", 6), "num_test_files: expected fewer than the 6 rollouts that there are",
+    ),
+    "episodes shorter than a sequence": (
+        script("train_mdrnn", "--seq-len", 61, "--num-test-files", 1), "expected episodes of at least 61 steps",
+    ),
+    # checkpoints
+    "no V": (script("encode_latents", spoil=remove("run/vae/best.tar")), "vae/best.tar: expected a checkpoint, found"),
+    "truncated V": (script("encode_latents", spoil=cut("run/vae/best.tar")), "vae/best.tar: expected a checkpoint of"),
+    "malicious V": (
+        script("encode_latents", spoil=saved("run/vae/best.tar", {"state_dict": Malicious()})),
+        "run/vae/best.tar: expected a checkpoint of tensors and plain values",
+    ),
+    "malicious C": (
+        script("evaluate", spoil=saved("run/ctrl/best.tar", Malicious())),
+        "run/ctrl/best.tar: expected a checkpoint of tensors and plain values",
+    ),
+    "V of other sizes": (
+        script("encode_latents", spoil=resave("run/vae/best.tar", lambda c: c["config"].update(latent_size=9))),
+        "run/vae/best.tar: expected V's checkpoint, found another",
+    ),
+    "M of another V": (
+        script("train_controller", spoil=resave("run/mdrnn/best.tar", lambda c: c["config"].update(latent_size=9))),
+        "run/mdrnn/best.tar: expected M's checkpoint, found another",
+    ),
+    "no latents": (
+        script("train_mdrnn", spoil=remove("run/latents/latents_8.npz")), "latents_8.npz: expected an .npz file",
+    ),
+    "damaged latents": (script("train_mdrnn", spoil=cut("run/latents/latents_8.npz")), "latents_8.npz: expected an"),
+    # environments, devices, training
+    "unknown environment": (
+        script("collect_rollouts", "--env-id", "NoSuch-v0"), "env.id: expected an environment that can be made",
+    ),
+    "unknown argument of the environment": (
+        script("collect_rollouts", "--env-kwargs", '{"wheels": 5}', "--env-backend", "gymnasium"),
+        "env.id: expected an environment that can be made, found 'CarRacing-v3'",
+    ),
+    "tuple action space": (
+        script("collect_rollouts", "--env-id", "Blackjack-v1", "--env-backend", "gymnasium"),
+        "env.id: expected",
+    ),
+    "too few squashes": (
+        script("train_controller", "--squash", '["tanh", "tanh"]'), "ctrl.squash: expected 1 or 3 entries",
+    ),
+    "a device that is not here": (script("train_vae", *TRAIN, "--device", "cuda:7"), "device: expected auto"),
+    "folder not writable": (
+        script("train_vae", *TRAIN, "--logdir", "/proc/nowhere"), "/proc/nowhere/vae: expected a folder to write to",
+    ),
+    "training astray": (
+        script("train_vae", *TRAIN, "--learning-rate", 1e30), "the loss became",
+    ),
+    "value out of bounds by flag": (
+        script("train_mdrnn", "--hidden-size", 0), "argument --hidden-size: expected at least 1, found 0",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ends(tiny_run, rollouts, tmp_path_factory) -> dict[str, tuple[int, str, list[str]]]:
+    """Of each case: exit code, what it said, and the files that it left or changed."""
+
+    def snapshot(folder: Path) -> dict[str, int]:
+        return {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+
+    def run(name: str):
+        folder = tmp_path_factory.mktemp("case", numbered=True)
+        shutil.copytree(tiny_run, folder / "run", ignore=shutil.ignore_patterns("checkpoint.tar"))
+        shutil.copytree(Path(rollouts[0]).parent, folder / "rollouts")
+        before = snapshot(folder)
+        done = CASES[name][0](folder)
+        after = snapshot(folder)
+        left = [file for file in after if file not in before and ".snakemake" not in file]
+        shutil.rmtree(folder)
+        return done.returncode, done.stderr, left
+
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(CASES, pool.map(run, CASES)))
+    for name, (code, said, _) in found.items():
+        print(f"{name:36} | exit {code} | {said.strip().splitlines()[-1][:160] if said.strip() else ''}")
+    return found
+
+
+def test_there_are_enough():
+    assert len(CASES) >= 40
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case, ends):
+    code, said, left = ends[case]
+    assert code not in (0, -9)
+    assert "Traceback" not in said
+    assert CASES[case][1] in said.strip().splitlines()[-1]
+    assert left == [], "something was left behind"
