@@ -105,7 +105,7 @@ CASES = {
     "a key of another section": (wrong_config("mdrnn={latent_size: 8}"), "latent_size: not set here, it comes from"),
     "text for a list": (wrong_config("ctrl={squash: tanh}"), "ctrl.squash: expected list of str, found 'tanh'"),
     "all data held out": (
-        wrong_config("vae={num_test_files: 128}"), "vae.num_test_files: expected fewer than the 128 rollouts that there",
+        wrong_config("vae={num_test_files: 128}"), "vae.num_test_files: expected fewer than the 128 rollouts",
     ),
     # rollouts
     "no rollouts": (script("train_vae", "--data-dir", "nowhere"), "nowhere: expected rollouts (*.npz), found none"),
