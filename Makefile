@@ -10,10 +10,10 @@ BIN := .venv/bin
 .PHONY: run smoke test lint
 
 run: .venv/run
-	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all --quiet host rules
 
 smoke: .venv/run
-	$(BIN)/snakemake --cores all --configfile presets/smoke.yaml
+	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
 
 test: lint
 	$(BIN)/python -m pytest tests

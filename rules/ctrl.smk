@@ -18,7 +18,7 @@ rule ctrl:
         "../envs/worldmodels.yaml"
     threads: CONFIG.ctrl.max_workers
     resources:
-        mem_mb=2000 + 700 * CONFIG.ctrl.max_workers,
+        mem_mb=lambda wildcards, threads: 1000 + 700 * threads,
         runtime=1440,
     params:
         command=command("train_controller.py", CONFIG.ctrl),

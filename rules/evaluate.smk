@@ -17,7 +17,7 @@ rule evaluate:
         "../envs/worldmodels.yaml"
     threads: 32
     resources:
-        mem_mb=24000,
+        mem_mb=lambda wildcards, threads: 1000 + 700 * threads,
         runtime=240,
     params:
         command=command("evaluate.py"),

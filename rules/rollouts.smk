@@ -22,7 +22,7 @@ rule rollouts_shard:
         "../envs/worldmodels.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=500 + 30 * CONFIG.rollouts.shard_size,
         runtime=60,
     params:
         command=command("collect_rollouts.py"),

@@ -18,7 +18,7 @@ rule vae:
         "../envs/worldmodels.yaml"
     threads: 8
     resources:
-        mem_mb=int(4000 + 1100 * CONFIG.vae.memory_gb),
+        mem_mb=int(2000 + 1100 * CONFIG.vae.memory_gb),
         runtime=720,
     params:
         command=command("train_vae.py", CONFIG.vae, rollouts=True),
