@@ -8,6 +8,7 @@ interval of the mean, versions, and the environment steps that training took. Fi
 
 from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.cli import log
+from worldmodels.envs import versions
 from worldmodels.evaluation import evaluate, summarise
 
 
@@ -18,7 +19,7 @@ def main(args) -> None:
     checkpoint.prepare_folder(f"{run.logdir}/evaluate")
     seeds = seeding.evaluation_seeds(test.num_episodes)
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
-    identity = cli.identity(settings.options(env, (settings.RESULT,)), *agent)
+    identity = cli.identity(settings.options(env, (settings.RESULT,)), versions("gymnasium"), *agent)
     played = evaluate(run.logdir, env, seeds, identity, run.device, args.threads)
     result = summarise(run.logdir, env, seeds, *played)
     checkpoint.write_json(f"{run.logdir}/eval.json", result)

@@ -81,7 +81,9 @@ def test_the_strategy_replays_exactly():
         one.tell(peak(one.ask()))
     other = EvolutionStrategy(10, 0.3, 8, seed=1)
     np.random.seed(99)
-    other.replay(one.fitness)
+    for fitness in one.fitness:
+        other.ask()
+        other.tell(fitness)
     assert np.array_equal(one.mean, other.mean) and one.sigma == other.sigma
     assert np.array_equal(one.ask(), other.ask())
 
@@ -114,11 +116,11 @@ def test_the_loop_maximises_and_keeps_the_best_validated_mean():
         pass
     assert made.generation == 40
     assert sorted(made.validations) == list(range(4, 41, 4))
-    assert made.best["reward"] == max(made.validations.values()) > -0.1 > peak(np.zeros(5))[0]
+    assert made.best["reward"] == max(reward for reward, _ in made.validations.values()) > -0.1 > peak(np.zeros(5))[0]
     assert peak(made.best["parameters"])[0] == pytest.approx(made.best["reward"], abs=0.05)
     assert made.env_steps == 40 * 24 * 10 + 10 * 3 * 10
     rows = {row["generation"]: row for row in made.history}
-    assert all(rows[g]["validation_mean"] == value for g, value in made.validations.items())
+    assert all(rows[g]["validation_mean"] == reward for g, (reward, _) in made.validations.items())
     assert made.over() == "40 generations done"
 
 
@@ -152,6 +154,20 @@ def test_the_loop_continued_equals_the_loop_in_one_go():
         assert np.array_equal(again.best["parameters"], whole.best["parameters"])
 
 
+@pytest.mark.parametrize("budget", [{"num_generations": 7}, {"num_generations": 8}, {"max_env_steps": 1500}])
+def test_a_smaller_budget_gives_what_a_shorter_run_would_have(budget):
+    long, short, again = training(), training(**budget), training(**budget)
+    for made in (long, short):
+        for _ in made.run():
+            pass
+    again.load_state_dict(long.state_dict())
+    for _ in again.run():
+        pass
+    assert again.generation == short.generation < long.generation and again.env_steps == short.env_steps
+    assert again.best["reward"] == short.best["reward"] and again.best["epoch"] == short.best["epoch"]
+    assert np.array_equal(again.best["parameters"], short.best["parameters"])
+
+
 def test_a_generation_that_was_cut_is_not_played_twice():
     whole, begun, again = training(num_generations=4), training(num_generations=4), training(num_generations=4)
     for made in (whole, begun):
@@ -161,7 +177,9 @@ def test_a_generation_that_was_cut_is_not_played_twice():
         if made is whole:
             list(steps)
     strategy = EvolutionStrategy(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
-    strategy.replay(begun.strategy.fitness)
+    for fitness in begun.strategy.fitness:
+        strategy.ask()
+        strategy.tell(fitness)
     begun.jobs = begun.evaluator.submit(np.repeat(strategy.ask(), 2, axis=0), begun.tracks(3))
     begun.jobs[2] = Future()  # not finished
     begun.cut()

@@ -91,6 +91,13 @@ def test_training_continued_equals_training_in_one_go(tmp_path, rollouts):
         assert torch.equal(weight, parts["best"]["state_dict"][name])
 
 
+def test_fewer_epochs_than_were_done_start_over(tmp_path, rollouts):
+    one = train(tmp_path / "one", rollouts, 1)
+    train(tmp_path / "two", rollouts, 2)
+    again = train(tmp_path / "two", rollouts, 1)
+    assert one["history"] == again["history"]
+
+
 def test_training_streams_what_does_not_fit_the_memory(tmp_path, rollouts):
     result = train(tmp_path, rollouts, 2, memory_gb=1e-3, images_per_epoch=0)
     assert result["history"][-1]["images"] == 5 * 60

@@ -136,7 +136,7 @@ class Evaluator:
 
 
 class EvolutionStrategy:
-    """CMA-ES that maximises, and that can be rebuilt by replaying the fitness values it was told.
+    """CMA-ES that maximises; asked again from the start and told the same, it is in the same state again.
 
     Args:
         size: number of parameters; the first mean is 0.
@@ -158,11 +158,6 @@ class EvolutionStrategy:
         """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
         self.es.tell(list(self.candidates), list(-fitness))
         self.fitness.append(fitness)
-
-    def replay(self, fitness: list[np.ndarray]) -> None:
-        for values in fitness:
-            self.ask()
-            self.tell(values)
 
     @property
     def mean(self) -> np.ndarray:
@@ -188,7 +183,7 @@ class ControllerTraining:
     ) -> None:
         self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
         self.history: list[dict] = []
-        self.validations: dict[int, float] = {}  # generation -> mean return of its mean
+        self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
         self.env_steps = 0
         self.jobs: list[Future] = []  # the pieces of the generation at work
@@ -216,13 +211,14 @@ class ControllerTraining:
 
     def finish_validation(self, jobs: list, generation: int, mean: np.ndarray) -> None:
         returns, lengths = self.evaluator.collect(jobs)
-        self.env_steps += int(lengths.sum())
-        self.validations[generation] = float(returns.mean())
-        for row in self.history:
-            if row["generation"] == generation:
-                row["validation_mean"] = self.validations[generation]
-        if returns.mean() > self.best["reward"]:
-            self.best = {"reward": float(returns.mean()), "epoch": generation, "parameters": mean}
+        self.note_validation(generation, float(returns.mean()), int(lengths.sum()), mean)
+
+    def note_validation(self, generation: int, reward: float, steps: int, mean: np.ndarray) -> None:
+        self.env_steps += steps
+        self.validations[generation] = reward, steps
+        self.history[generation - 1]["validation_mean"] = reward
+        if reward > self.best["reward"]:
+            self.best = {"reward": reward, "epoch": generation, "parameters": mean}
 
     @property
     def scheduled(self) -> bool:
@@ -278,8 +274,6 @@ class ControllerTraining:
             "fitness": torch.from_numpy(np.array(self.strategy.fitness)),
             "history": self.history,
             "validations": self.validations,
-            "best": {**self.best, "parameters": torch.from_numpy(self.best["parameters"])},
-            "env_steps": self.env_steps,
             "partial": {i: tuple(torch.from_numpy(part) for part in result) for i, result in self.partial.items()},
         }
 
@@ -290,10 +284,22 @@ class ControllerTraining:
         self.partial = {i: job.result() for i, job in done.items() if i < pieces}
 
     def load_state_dict(self, state: dict) -> None:
-        self.strategy.replay(list(state["fitness"].numpy()))
-        self.history, self.validations, self.env_steps = state["history"], state["validations"], state["env_steps"]
-        self.best = {**state["best"], "parameters": state["best"]["parameters"].numpy()}
+        """Live through the saved generations again, up to the present budget, which may be smaller than it was."""
+        for generation, fitness in enumerate(state["fitness"].numpy(), 1):
+            if self.over():
+                return
+            self.replay_validation(state)
+            self.strategy.ask()
+            self.strategy.tell(fitness)
+            self.history.append({**state["history"][generation - 1], "validation_mean": None})
+            self.env_steps = self.history[-1]["env_steps"]
+        self.replay_validation(state)
         self.partial = {i: tuple(part.numpy() for part in result) for i, result in state["partial"].items()}
+
+    def replay_validation(self, state: dict) -> None:
+        """Take over the present mean's validation if it is in the saved state."""
+        if self.generation in state["validations"]:
+            self.note_validation(self.generation, *state["validations"][self.generation], self.strategy.mean)
 
     def write_history(self, path: Path) -> None:
         """The history as history.csv, a row a generation."""

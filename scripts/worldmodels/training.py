@@ -96,6 +96,9 @@ class Training:
         state = checkpoint.load_state(self.path, self.identity, log.info)
         if state is None:
             return
+        if len(state["history"]) > self.config.num_epochs:
+            log.info("%s: has %d epochs, more than wanted now; starting over", self.path, len(state["history"]))
+            return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
