@@ -26,7 +26,8 @@ rule mdrnn:
         "../envs/worldmodels.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=8000
+        + int(0 if CONFIG.latents.precompute_latents else 1100 * CONFIG.vae.memory_gb),
         runtime=720,
     params:
         command=command(

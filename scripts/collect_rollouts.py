@@ -10,6 +10,7 @@ from pathlib import Path
 from worldmodels import checkpoint, cli, config, envs, settings
 from worldmodels.cli import log
 from worldmodels.rollouts import collect_shard
+from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
 
@@ -24,11 +25,13 @@ def main(args) -> None:
     env = settings.from_args(args, config.EnvConfig)
     rollouts = settings.from_args(args, config.RolloutsConfig)
     checkpoint.prepare_folder(run.data_dir)
+    if args.shard is not None and args.shard < 0:
+        raise UserError(f"--shard: expected at least 0, found {args.shard}")
     if args.shard is not None:
         summaries = [collect(run.data_dir, env, rollouts, run.seed, args.shard, args.threads)]
     else:
         shards = range(config.num_shards(rollouts.num_rollouts, rollouts.shard_size))
-        with workers(min(args.threads, len(shards))) as pool:
+        with workers(max(1, min(args.threads, len(shards)))) as pool:
             jobs = [pool.submit(collect, run.data_dir, env, rollouts, run.seed, shard, 1) for shard in shards]
             summaries = [job.result() for job in cli.progress(jobs, "rollouts")]
     episodes = [episode for summary in summaries for episode in summary["episodes"].values()]

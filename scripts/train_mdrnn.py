@@ -36,7 +36,7 @@ def main(args) -> None:
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [f"{run.logdir}/vae/best.tar", *data])
-    identity = cli.identity(run.seed, precomputed, options, *digests)
+    identity = cli.identity(run.seed, precomputed or args.memory_gb, options, *digests)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
     checkpoint.write_best(f"{run.logdir}/mdrnn", result["best"], result["history"])
     log.info(

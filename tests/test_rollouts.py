@@ -174,8 +174,9 @@ def test_backends_that_cannot_be_are_named(monkeypatch):
     with pytest.raises(UserError, match=r"env.id: expected a flat Box action space, found Discrete\(2\)"):
         make_lanes(EnvConfig(id="CartPole-v1"), "gymnasium", [1])
     if HAS_ENVPOOL:
-        with pytest.raises(UserError, match="expected an environment that EnvPool knows, found NoSuch-v0"):
+        with pytest.raises(UserError, match="knows and shows as images, found NoSuch-v0"):
             choose_backend(EnvConfig(id="NoSuch-v0", backend="envpool"))
+        assert choose_backend(EnvConfig(id="Pendulum-v1")) == "gymnasium"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert choose_backend(EnvConfig()) == "gymnasium"
     with pytest.raises(UserError, match=r"env.backend: expected EnvPool to be installed"):

@@ -30,7 +30,7 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
     """V and M from <logdir>.
 
     Raises:
-        UserError: a checkpoint is missing or damaged, or M was trained on another V's latents.
+        UserError: a checkpoint is missing or damaged, or M was trained on latents of another size.
     """
     vae, saved = load_vae(f"{logdir}/vae/best.tar", device)
     mdrnn, _ = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)

@@ -88,7 +88,9 @@ def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in keys}
     except FileNotFoundError:
         raise UserError(f"{path}: expected an .npz file, found none") from None
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy have a dozen names for a damaged file
         raise UserError(f"{path}: expected an .npz file of plain arrays, found a damaged one ({error})") from None
 
 

@@ -10,6 +10,7 @@ Importing this module must stay cheap (no torch, no numpy): every dry run does i
 """
 
 import dataclasses
+import re
 import textwrap
 import types
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ class WMVAEConfig(Section):
     early_stopping_patience: int = option(30, "epochs without improvement before training stops", low=1)
     sample_interval: int = option(5, "epochs between sample images", low=1, role=RUNTIME)
     memory_gb: float = option(
-        8.0, "frames are held in memory up to this, else streamed from disk, GB", above=0.0, role=RUNTIME
+        8.0,
+        "frames are held in memory up to this, GB, else streamed from disk, in another random order",
+        above=0.0,
     )
     extra: dict = extra()
 
@@ -252,13 +255,23 @@ def load(config: dict) -> types.SimpleNamespace:
             if homes[key]:
                 raise UserError(f"{name}.{key}: not set here, it comes from {homes[key]}")
         setattr(loaded, name, cls(**values))
-    for name in ("vae", "mdrnn"):
-        held_out, there = getattr(loaded, name).num_test_files, loaded.rollouts.num_rollouts
-        if held_out >= there:
-            raise UserError(
-                f"{name}.num_test_files: expected fewer than the {there} rollouts that there are, found {held_out}"
-            )
+    check_together(loaded)
     return loaded
+
+
+def check_together(loaded: types.SimpleNamespace) -> None:
+    """What no key can check alone."""
+    there, longest = loaded.rollouts.num_rollouts, loaded.rollouts.seq_len
+    for name in ("vae", "mdrnn"):
+        held_out = getattr(loaded, name).num_test_files
+        if held_out >= there:
+            raise UserError(f"{name}.num_test_files: expected fewer than the {there} rollouts, found {held_out}")
+    if loaded.mdrnn.seq_len > longest:
+        raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
+    if not loaded.ctrl.squash:
+        raise UserError("ctrl.squash: expected one entry for all actions or one an action, found none")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):
+        raise UserError(f"device: expected auto, cpu, cuda or cuda:N, found {loaded.device!r}")
 
 
 def shard_name(shard: int | str) -> str:

@@ -186,6 +186,7 @@ class ControllerTraining:
         self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
         self.env_steps = 0
+        self.saved = 0  # generations in the saved state, which a smaller budget must not cut
         self.jobs: list[Future] = []  # the pieces of the generation at work
         self.partial: dict[int, Result] = {}  # its finished pieces, if it was cut
 
@@ -239,8 +240,8 @@ class ControllerTraining:
     def run(self) -> Iterator[None]:
         """Train; yields after every generation, when the state is to be saved.
 
-        The last mean is validated too. If that is off the schedule it comes after the last yield: a run that is
-        continued with a larger budget then knows nothing of it, and equals one long run.
+        The last mean is validated too, after the last yield: a run that is continued with a larger budget knows
+        nothing of that, and equals one long run.
         """
         while not self.over():
             start = time.monotonic()
@@ -265,8 +266,6 @@ class ControllerTraining:
             interrupts.check()
         if self.generation not in self.validations:
             self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
-            if self.scheduled:
-                yield
 
     def state_dict(self) -> dict:
         """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
@@ -279,27 +278,25 @@ class ControllerTraining:
 
     def cut(self) -> None:
         """Keep the finished pieces of the generation at work; its validation, if any, is played again."""
+        if not self.jobs:
+            return
         done = {i: job for i, job in enumerate(self.jobs) if job.done() and not job.cancelled() and not job.exception()}
         pieces = -(-self.config.pop_size * self.config.n_samples // self.evaluator.lanes)
         self.partial = {i: job.result() for i, job in done.items() if i < pieces}
 
     def load_state_dict(self, state: dict) -> None:
         """Live through the saved generations again, up to the present budget, which may be smaller than it was."""
+        self.saved = len(state["fitness"])
         for generation, fitness in enumerate(state["fitness"].numpy(), 1):
             if self.over():
                 return
-            self.replay_validation(state)
+            if self.generation in state["validations"]:
+                self.note_validation(self.generation, *state["validations"][self.generation], self.strategy.mean)
             self.strategy.ask()
             self.strategy.tell(fitness)
             self.history.append({**state["history"][generation - 1], "validation_mean": None})
             self.env_steps = self.history[-1]["env_steps"]
-        self.replay_validation(state)
         self.partial = {i: tuple(part.numpy() for part in result) for i, result in state["partial"].items()}
-
-    def replay_validation(self, state: dict) -> None:
-        """Take over the present mean's validation if it is in the saved state."""
-        if self.generation in state["validations"]:
-            self.note_validation(self.generation, *state["validations"][self.generation], self.strategy.mean)
 
     def write_history(self, path: Path) -> None:
         """The history as history.csv, a row a generation."""
@@ -350,6 +347,8 @@ def train_controller(
             cli.log.info("ctrl: continuing after generation %d", training.generation)
 
         def save() -> None:
+            if training.generation < training.saved:
+                return
             checkpoint.save(folder / "checkpoint.tar", {"identity": identity, **training.state_dict()})
             training.write_history(folder / "history.csv")
 

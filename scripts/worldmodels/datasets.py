@@ -151,6 +151,7 @@ class RolloutDataset(torch.utils.data.Dataset):
         if self.in_memory:
             yield self.group
             return
+        self._group = None  # what indexing had loaded would come on top
         order = [self.files[i] for i in rng.permutation(len(self.files))]
         size = max(1, self.buffer_size // 2)
         parts = [order[i : i + size] for i in range(0, len(order), size)]

@@ -51,9 +51,12 @@ def choose_backend(env: EnvConfig) -> str:
     import envpool
 
     known = env.id in envpool.list_all_envs() and not env.kwargs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = known and is_image(envpool.make_spec(env.id).observation_space)
     if env.backend == "envpool" and not known:
         what = f"{env.id} with kwargs" if env.kwargs else env.id
-        raise UserError(f"env.backend: expected an environment that EnvPool knows, found {what}")
+        raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {what}")
     return "envpool" if known else "gymnasium"
 
 
@@ -125,10 +128,6 @@ class EnvPoolLanes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its action bounds lose float64 precision, harmlessly
             self.pool = envpool.make_gymnasium(env.id, num_envs=len(seeds), num_threads=threads, env_seed=list(seeds))
-        if not is_image(self.pool.observation_space):
-            raise UserError(
-                f"env.backend: expected image observations from EnvPool, found {self.pool.observation_space}"
-            )
 
     def reset(self) -> np.ndarray:
         return resize_frames(self.pool.reset()[0], self.config.height, self.config.width)

@@ -47,7 +47,7 @@ def bare(tree: ast.Module) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return ast.unparse(tree)  # not ast.dump, whose text differs between versions of Python
 
 
 def modules(script: str | Path) -> list[Path]:

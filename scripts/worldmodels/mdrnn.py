@@ -170,6 +170,8 @@ def train_mdrnn(
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
     training = Training(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
 
+    count = -(-len(train) // config.batch_size)
+
     def losses(batch: dict) -> dict[str, torch.Tensor]:
         if vae is not None:
             z = to_latent(vae, batch["frames"])
@@ -205,7 +207,7 @@ def train_mdrnn(
 
         noise = seeding.number(seed, "mdrnn/noise", epoch)
         with interrupts.patiently():
-            row = training.run_epoch("mdrnn", noise, -(-len(train) // config.batch_size), batches, learn)
+            row = training.run_epoch("mdrnn", noise, count, batches, learn)
             row["sequences"] = row.pop("count")
             row |= validate()
             training.finish_epoch(row, row["loss"])

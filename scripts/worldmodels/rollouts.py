@@ -16,8 +16,6 @@ from worldmodels.envs import action_space, choose_backend, make_lanes, versions
 from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
-KEYS = ("observations", "actions", "rewards", "terminals")
-
 
 def random_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
     """Uniform and independent: action_space.sample()."""
@@ -175,7 +173,8 @@ def generate_rollouts(
         The summaries of the shards, see collect_shard.
     """
     env = env or EnvConfig(id=env_name)
-    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len)
+    size = min(32, num_rollouts)
+    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, shard_size=size, seq_len=seq_len)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     if num_workers == 1:
         return [collect_shard(data_dir, env, rollouts, seed, shard) for shard in shards]

@@ -1,6 +1,7 @@
 """What the training loops of V and M share: early stopping, and the state that lets a run continue."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -97,7 +98,9 @@ class Training:
         if state is None:
             return
         if len(state["history"]) > self.config.num_epochs:
-            log.info("%s: has %d epochs, more than wanted now; starting over", self.path, len(state["history"]))
+            aside = self.path.with_name(f"{self.path.stem}.{len(state['history'])}-epochs.tar")
+            os.replace(self.path, aside)
+            log.info("%s: has more epochs than are wanted now; kept as %s, starting over", self.path, aside)
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -130,6 +130,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         files=files, num_test_files=config.num_test_files, train=config.num_test_files == 0, buffer_size=budget
     )
     channels = train.group.observations.shape[-1]
+    count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
     vae = ConvVAE(channels, config.latent_size).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
@@ -162,7 +163,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         vae.train()
         noise = seeding.number(seed, "vae/noise", epoch)
         with interrupts.patiently():
-            row = training.run_epoch("vae", noise, batch_count(train, config), batches, learn)
+            row = training.run_epoch("vae", noise, count, batches, learn)
             row["images"] = row.pop("count")
             row |= validate(vae, losses, test, seed)
             precision = row["mse"] + config.beta * row["kl"]
