@@ -20,8 +20,10 @@ from conftest import ROOT
 KILLS = int(os.environ.get("WORLDMODELS_KILLS", "3"))
 
 STAGES = {
+    "collect_rollouts": ["--num-rollouts", 4, "--shard-size", 2, "--seq-len", 150, "--gymnasium-share", 0.5],
     "train_vae": ["--num-epochs", 4, "--images-per-epoch", 240, "--num-test-files", 1, "--train-batch-size", 16,
                   "--latent-size", 8, "--nosamples", "true"],
+    "encode_latents": [],
     "train_mdrnn": ["--num-epochs", 40, "--num-test-files", 1, "--hidden-size", 64, "--seq-len", 8,
                     "--batch-size", 2],
     "train_controller": ["--pop-size", 6, "--num-generations", 6, "--validation-interval", 2,
@@ -32,12 +34,13 @@ RESULTS = {"train_vae": "vae/best.tar", "train_mdrnn": "mdrnn/best.tar", "train_
 
 
 def command(stage: str, logdir: Path, rollouts: list[str]) -> list[str]:
-    flags = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent, "--threads", 2, *STAGES[stage]]
+    data_dir = logdir / "rollouts" if stage == "collect_rollouts" else Path(rollouts[0]).parent
+    flags = ["--logdir", logdir, "--data-dir", data_dir, "--threads", 2, *STAGES[stage]]
     return [sys.executable, str(ROOT / "scripts" / f"{stage}.py"), *map(str, flags)]
 
 
 def finish(stage: str, logdir: Path, rollouts: list[str]) -> tuple[float, str]:
-    """Run to the end: the seconds from the first sign of work on, and what it said."""
+    """Run to the end: how many seconds it took, and what it said."""
     start = time.monotonic()
     done = subprocess.run(command(stage, logdir, rollouts), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -56,6 +59,9 @@ def same(one, other) -> bool:
 def content(stage: str, logdir: Path):
     if stage == "evaluate":
         return json.loads((logdir / "eval.json").read_text())
+    if stage in ("collect_rollouts", "encode_latents"):
+        folder = logdir / ("rollouts" if stage == "collect_rollouts" else "latents")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
     result = torch.load(logdir / RESULTS[stage], weights_only=True)
     summary = json.loads((logdir / RESULTS[stage]).with_suffix(".json").read_text())
     return [result, summary["history"]]
@@ -94,16 +100,19 @@ def undisturbed(tmp_path_factory, rollouts) -> tuple[Path, dict[str, float]]:
     seconds = {}
     for stage in STAGES:
         seconds[stage] = finish(stage, logdir, rollouts)[0]
-        if stage == "train_vae":
-            encode = [sys.executable, str(ROOT / "scripts/encode_latents.py"), "--logdir", str(logdir)]
-            subprocess.run([*encode, "--data-dir", Path(rollouts[0]).parent], check=True, capture_output=True)
     return logdir, seconds
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_and_continued_is_as_if_never_stopped(stage, undisturbed, rollouts, tmp_path):
     reference, seconds = undisturbed
-    before = {"train_vae": [], "train_mdrnn": ["vae", "latents"], "train_controller": ["vae", "mdrnn"]}
+    before = {
+        "collect_rollouts": [],
+        "train_vae": [],
+        "encode_latents": ["vae"],
+        "train_mdrnn": ["vae", "latents"],
+        "train_controller": ["vae", "mdrnn"],
+    }
     for folder in before.get(stage, ["vae", "mdrnn", "ctrl"]):
         shutil.copytree(reference / folder, tmp_path / folder)
     moments = random.Random(stage)

@@ -33,7 +33,7 @@ def prepare_folder(path: str | Path) -> None:
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
     """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill left is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
