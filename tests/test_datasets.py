@@ -183,6 +183,7 @@ def test_encoding_that_was_stopped_goes_on(rollouts, tmp_path, monkeypatch):
     whole = precompute_latents(vae, rollouts, tmp_path / "whole.npz")
     monkeypatch.setattr(latents_module, "encode", lambda *args: (said.append(1), encode(*args))[1])
     previous = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(interrupts, "_received", None)  # and None again after the test
     interrupts.listen()
     stop_after(3, monkeypatch)
     with pytest.raises(interrupts.Interrupted):
