@@ -248,7 +248,7 @@ class ControllerTraining:
             candidates, mean, last = self.strategy.ask(), self.strategy.mean, self.generation
             stacked = np.repeat(candidates, self.config.n_samples, axis=0)
             jobs = self.evaluator.submit(stacked, self.tracks(last + 1), self.partial)
-            validation = self.submit_validation() if self.scheduled and last not in self.validations else []
+            validation = self.submit_validation() if self.scheduled else []
             self.jobs = [*jobs, *validation]
             for job in cli.progress(self.jobs, f"ctrl: generation {last + 1}", display=self.config.display):
                 job.result()
@@ -264,8 +264,7 @@ class ControllerTraining:
                 self.jobs, self.partial = [], {}
                 yield
             interrupts.check()
-        if self.generation not in self.validations:
-            self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
+        self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
 
     def state_dict(self) -> dict:
         """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
