@@ -1,6 +1,14 @@
-# Rollouts: episodes under random policies, whole shards a job.
-# consumes: nothing
+# Rollouts: episodes under random policies or an earlier run's agent, whole shards a job.
+# consumes: nothing; with an agent, the V, M and C of the earlier run
 # produces: <data_dir>/<shard>_<number>.npz, an episode each; <data_dir>/<shard>.json, their summary and digests
+
+AGENT = wm.needs_agent(CONFIG.rollouts)
+AGENT_FILES = (
+    [f"{CONFIG.rollouts.agent}/{stage}/best" for stage in ("vae", "mdrnn", "ctrl")]
+    if AGENT
+    else []
+)
+COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
 
 rule rollouts:
@@ -9,6 +17,9 @@ rule rollouts:
 
 
 rule rollouts_shard:
+    input:
+        models=ancient([f"{file}.tar" for file in AGENT_FILES]),
+        summaries=[f"{file}.json" for file in AGENT_FILES],
     output:
         episodes=wm.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
         summary=f"{DATA_DIR}/{{shard}}.json",
@@ -25,8 +36,8 @@ rule rollouts_shard:
         mem_mb=500 + 30 * CONFIG.rollouts.shard_size,
         runtime=60,
     params:
-        command=command("collect_rollouts.py"),
+        command=command(COLLECT, CONFIG.rollouts),
         options=options(CONFIG.env, CONFIG.rollouts),
-        code=code("collect_rollouts.py"),
+        code=code(COLLECT),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"

@@ -6,16 +6,20 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from conftest import SHORT, run_script
 from PIL import Image
 
 from worldmodels import seeding
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.datasets import read_rollout
+from worldmodels.agent import Squash, load_world_model, play_episodes
+from worldmodels.config import EnvConfig, RolloutsConfig, load
+from worldmodels.controller import load_controller
+from worldmodels.datasets import count_steps, read_rollout
 from worldmodels.envs import choose_backend, make_lanes, resize_frames
-from worldmodels.rollouts import collect_shard, generate_rollouts, in_gymnasium, plan_actions
+from worldmodels.rollouts import collect_shard, generate_rollouts, in_gymnasium, make_driver, plan_actions
 from worldmodels.settings import UserError
 
+CPU = torch.device("cpu")
 SPACE = gym.spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.ones(3, np.float32))
 HAS_ENVPOOL = importlib.util.find_spec("envpool") is not None
 BACKENDS = ["gymnasium", *(["envpool"] if HAS_ENVPOOL else [])]
@@ -116,6 +120,40 @@ def test_the_mixture_mixes():
 def test_wrong_policies_are_named(changes, message):
     with pytest.raises(UserError, match=message):
         plan_actions(SPACE, RolloutsConfig(**changes), 1, 0)
+
+
+def test_an_agent_that_drives_is_the_agent_and_its_steps_are_counted(tiny_run, tmp_path):
+    """Clean of noise, an episode is what the agent itself plays; however it was sharded."""
+    more = ["--policy", "agent", "--agent", tiny_run, "--seq-len", 30, "--gymnasium-share", 1, "--num-rollouts", 2]
+    for folder, size, noise in (("one", 2, 0), ("two", 1, 0), ("noisy", 2, 1)):
+        flags = ["--data-dir", tmp_path / folder, "--shard-size", size, "--agent-noise", noise]
+        run_script("collect_agent_rollouts", *flags, *more, "--threads", 2)
+    one, two, noisy = (sorted((tmp_path / folder).glob("*.npz")) for folder in ("one", "two", "noisy"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    world, (controller, saved) = load_world_model(str(tiny_run), CPU), load_controller(tiny_run / "ctrl/best.tar")
+    squash = Squash(saved["config"]["squash"], SPACE, CPU)
+    seen = read_rollout(one[0])
+    seed = int(np.load(one[0])["seed"])
+    acted = []
+
+    def policy(alive, z, h):
+        acted.append(squash(controller(z, h)))
+        return acted[-1]
+
+    torch.set_num_threads(1)
+    returns, lengths = play_episodes(world, make_lanes(EnvConfig(), "gymnasium", [seed]), policy, time_limit=30)
+    assert lengths[0] == len(seen["rewards"]) and returns[0] == pytest.approx(seen["rewards"].sum(), abs=1e-4)
+    assert np.array_equal(np.concatenate(acted), seen["actions"])
+    assert not np.array_equal(read_rollout(noisy[0])["actions"], seen["actions"])
+    cost = sum(saved["env_steps"].values())
+    assert count_steps([str(path) for path in one]) == 60 + cost
+
+
+def test_an_agent_is_asked_for():
+    with pytest.raises(UserError, match=r"rollouts\.agent: expected the logdir of an earlier run"):
+        make_driver(SPACE, RolloutsConfig(policy="agent"), 1, 0, None)
+    with pytest.raises(UserError, match=r"rollouts\.agent: expected the logdir of an earlier run"):
+        load({"rollouts": {"mixture": {"ou": 1, "agent": 1}}})
 
 
 def test_gymnasium_share():

@@ -60,7 +60,7 @@ class EnvConfig(Section):
 
 @dataclass
 class RolloutsConfig(Section):
-    """Rollouts: episodes under policies that look at nothing."""
+    """Rollouts: episodes under random policies, or under the agent of an earlier run."""
 
     section = "rollouts"
     num_rollouts: int = option(128, "episodes to learn V and M from", low=1, role=RUNTIME)
@@ -69,8 +69,9 @@ class RolloutsConfig(Section):
     policy: str = option(
         "mixture",
         "random: action_space.sample(); brownian: a random walk in the action space; "
-        "ou: Ornstein-Uhlenbeck noise around ou_mean; mixture: each episode draws one of them",
-        choices=("random", "brownian", "ou", "mixture"),
+        "ou: Ornstein-Uhlenbeck noise around ou_mean; agent: the trained agent of another run; "
+        "mixture: each episode draws one of them",
+        choices=("random", "brownian", "ou", "agent", "mixture"),
     )
     mixture: dict = option({"ou": 0.8, "brownian": 0.1, "random": 0.1}, "weights of the policies in the mixture")
     ou_mean: list[float] = option(
@@ -80,6 +81,10 @@ class RolloutsConfig(Section):
         [0.4, 0.3, 0.2], "standard deviation of each action under ou; empty: a quarter of the range"
     )
     ou_theta: float = option(0.1, "how fast ou forgets, 1/step", above=0.0, high=1.0)
+    agent: str = option("", "logdir of the run whose agent drives under the policy agent", role=RUNTIME)
+    agent_noise: float = option(
+        0.5, "largest share of ou's noise on the agent's actions; each episode draws its own from 0 to this", low=0.0
+    )
     gymnasium_share: float = option(
         0.125,
         "share of the episodes that gymnasium renders although EnvPool collects, so that V knows both pictures",
@@ -266,12 +271,19 @@ def check_together(loaded: types.SimpleNamespace) -> None:
         held_out = getattr(loaded, name).num_test_files
         if held_out >= there:
             raise UserError(f"{name}.num_test_files: expected fewer than the {there} rollouts, found {held_out}")
+    if needs_agent(loaded.rollouts) and not loaded.rollouts.agent:
+        raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if loaded.mdrnn.seq_len > longest:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
     if not loaded.ctrl.squash:
         raise UserError("ctrl.squash: expected one entry for all actions or one an action, found none")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):
         raise UserError(f"device: expected auto, cpu, cuda or cuda:N, found {loaded.device!r}")
+
+
+def needs_agent(rollouts: RolloutsConfig) -> bool:
+    """Whether the agent of an earlier run drives in some of the rollouts."""
+    return rollouts.policy == "agent" or (rollouts.policy == "mixture" and bool(rollouts.mixture.get("agent")))
 
 
 def shard_name(shard: int | str) -> str:
@@ -301,7 +313,8 @@ def as_yaml() -> str:
         comment = textwrap.wrap(
             f.metadata["help"], 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   "
         )
-        return [*comment, f"{indent}{f.name}: {to_text(default)}"]
+        text = '""' if default == "" else to_text(default)
+        return [*comment, f"{indent}{f.name}: {text}"]
 
     lines = [
         "# Every knob of the workflow, with its default. Written by: cd scripts && python -m worldmodels.config",

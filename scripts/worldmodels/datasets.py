@@ -4,6 +4,7 @@ A file is opened once when its episode enters memory, never for a single frame. 
 memory they are visited in random groups, the next one loading in the background while one is in use.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -206,5 +207,11 @@ def buffer_files(files: list[str], memory_gb: float) -> int:
 
 
 def count_steps(files: list[str]) -> int:
-    """Environment steps in these rollouts."""
-    return sum(len(checkpoint.read_npz(file, ("rewards",))["rewards"]) for file in files)
+    """Environment steps that these rollouts cost: their own, and those that an agent driving in them had cost."""
+    own = sum(len(checkpoint.read_npz(file, ("rewards",))["rewards"]) for file in files)
+    agents = {}
+    for path in {Path(file).with_name(Path(file).name.split("_")[0] + ".json") for file in files}:
+        agent = json.loads(path.read_text()).get("agent") if path.exists() else None
+        if agent:
+            agents[agent["sha256"]] = agent["env_steps"]
+    return own + sum(agents.values())

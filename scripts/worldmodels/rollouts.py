@@ -1,18 +1,20 @@
-"""Rollouts: episodes under policies that look at nothing, one .npz file an episode.
+"""Rollouts: episodes under random policies or an earlier run's agent, one .npz file an episode.
 
 Every episode is made from the run's seed and its own number alone, so the files are the same whatever the
 number of shards or cores.
 """
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
 
-from worldmodels import checkpoint, seeding
-from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files
-from worldmodels.envs import action_space, choose_backend, make_lanes, versions
+from worldmodels import checkpoint, cli, seeding, settings
+from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
+from worldmodels.envs import action_space, choose_backend, describe, make_lanes, versions
 from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
@@ -44,10 +46,15 @@ def ou_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, roll
     mean = per_action(rollouts.ou_mean, middle, "rollouts.ou_mean")
     sigma = per_action(rollouts.ou_sigma, range_ / 4, "rollouts.ou_sigma")
     mean = mean + 0.5 * sigma * rng.normal(size=mean.shape)
-    keep = 1.0 - rollouts.ou_theta
-    position, walk = mean + sigma * rng.normal(size=mean.shape), np.empty((steps, *space.shape))
+    return mean + sigma * walk_noise(rng, steps, len(mean), rollouts.ou_theta)
+
+
+def walk_noise(rng: np.random.Generator, steps: int, size: int, theta: float) -> np.ndarray:
+    """Ornstein-Uhlenbeck noise (steps, size) around 0 with standard deviation 1; theta is what a step forgets."""
+    keep = 1.0 - theta
+    position, walk = rng.normal(size=size), np.empty((steps, size))
     for t, noise in enumerate(rng.normal(0.0, np.sqrt(1.0 - keep**2), walk.shape)):
-        position = mean + keep * (position - mean) + sigma * noise
+        position = keep * position + noise
         walk[t] = position
     return walk
 
@@ -65,20 +72,70 @@ POLICIES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def draw_policy(rollouts: RolloutsConfig, rng: np.random.Generator) -> str:
+    """The name of an episode's policy."""
+    if rollouts.policy != "mixture":
+        return rollouts.policy
+    weights = {name: weight for name, weight in sorted(rollouts.mixture.items()) if weight}
+    known = (*POLICIES, "agent")
+    if (
+        not weights
+        or not set(weights) <= set(known)
+        or any(type(w) not in (int, float) or w < 0 for w in weights.values())
+    ):
+        raise UserError(f"rollouts.mixture: expected positive weights of {', '.join(known)}, found {rollouts.mixture}")
+    return str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
+
+
 def plan_actions(space: gym.spaces.Box, rollouts: RolloutsConfig, seed: int, episode: int) -> np.ndarray:
-    """All actions of an episode, (seq_len, A) float32 inside the bounds."""
+    """All actions of an episode under a policy that looks at nothing, (seq_len, A) float32 inside the bounds."""
     rng = seeding.generator(seed, "rollouts/actions", episode)
-    policy = rollouts.policy
-    if policy == "mixture":
-        weights = {name: weight for name, weight in sorted(rollouts.mixture.items()) if weight}
-        unknown = sorted(set(weights) - set(POLICIES))
-        if unknown or not weights or any(type(w) not in (int, float) or w < 0 for w in weights.values()):
-            raise UserError(
-                f"rollouts.mixture: expected positive weights of {', '.join(POLICIES)}, found {rollouts.mixture}"
-            )
-        policy = str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
-    actions = POLICIES[policy](space, rollouts.seq_len, rng, rollouts)
+    actions = POLICIES[draw_policy(rollouts, rng)](space, rollouts.seq_len, rng, rollouts)
     return np.clip(actions, space.low, space.high).astype(np.float32)
+
+
+class Driver(Protocol):
+    """Who drives an episode."""
+
+    def act(self, step: int, frame: np.ndarray) -> np.ndarray:
+        """The action (A,) float32, inside the bounds, on seeing this frame (H,W,C) uint8."""
+
+
+class Planned:
+    """Drives by a plan, without looking."""
+
+    def __init__(self, actions: np.ndarray) -> None:
+        self.actions = actions
+
+    def act(self, step: int, frame: np.ndarray) -> np.ndarray:
+        return self.actions[step]
+
+
+class Agent(Protocol):
+    """An earlier run's agent; see on_policy.EarlierAgent."""
+
+    record: dict  # what it is and how many environment steps it cost, for the shard's summary
+
+    def driver(self, space: gym.spaces.Box, noise: np.ndarray) -> Driver:
+        """One episode of it, with noise (seq_len, A) added to its actions."""
+
+
+def make_driver(
+    space: gym.spaces.Box, rollouts: RolloutsConfig, seed: int, episode: int, agent: Agent | None
+) -> Driver:
+    """The driver of an episode.
+
+    The agent's noise is Ornstein-Uhlenbeck noise around 0 with sigma ou_sigma times the episode's own share of
+    agent_noise, so that some episodes are clean and others get into trouble, which V and M should know too.
+    """
+    rng = seeding.generator(seed, "rollouts/actions", episode)
+    if draw_policy(rollouts, rng) != "agent":
+        return Planned(plan_actions(space, rollouts, seed, episode))
+    if agent is None:
+        raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
+    sigma = per_action(rollouts.ou_sigma, (space.high - space.low) / 4, "rollouts.ou_sigma")
+    noise = walk_noise(rng, rollouts.seq_len, len(sigma), rollouts.ou_theta)
+    return agent.driver(space, rng.uniform(0, rollouts.agent_noise) * sigma * noise)
 
 
 def in_gymnasium(episode: int, share: float) -> bool:
@@ -87,13 +144,24 @@ def in_gymnasium(episode: int, share: float) -> bool:
 
 
 def collect_shard(
-    data_dir: str, env: EnvConfig, rollouts: RolloutsConfig, seed: int, shard: int, threads: int = 1
+    data_dir: str,
+    env: EnvConfig,
+    rollouts: RolloutsConfig,
+    seed: int,
+    shard: int,
+    threads: int = 1,
+    load_agent: Callable[[str], Agent] | None = None,
 ) -> dict:
-    """Collect one shard's episodes into their files.
+    """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
+
+    Args:
+        load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
 
     Returns:
-        The shard's summary: backend, versions, and of each file its digest, steps, return and renderer.
+        The summary: backend, versions, the agent if there is one, and of each file its digest, steps, return and
+        renderer.
     """
+    agent = load_agent(rollouts.agent) if load_agent and rollouts.agent else None
     backend = choose_backend(env)
     files = dict(enumerate(shard_files(data_dir, shard, rollouts.shard_size), start=shard * rollouts.shard_size))
     groups: dict[str, list[int]] = {"envpool": [], "gymnasium": []}
@@ -101,37 +169,45 @@ def collect_shard(
         slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
         groups["gymnasium" if slow else "envpool"].append(episode)
     space = action_space(env)
-    summary = {}
+    episodes_made = {}
     for name, episodes in groups.items():
         # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
         for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
-            plans = [plan_actions(space, rollouts, seed, episode) for episode in lanes]
+            drivers = [make_driver(space, rollouts, seed, episode, agent) for episode in lanes]
             seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
-            for lane, episode_arrays in play(env, name, seeds, plans, threads):
+            for lane, episode_arrays in play(env, name, seeds, drivers, rollouts.seq_len, threads):
                 file = files[lanes[lane]]
                 checkpoint.write_npz(file, episode_arrays, rollouts.compress)
-                summary[Path(file).name] = {
+                episodes_made[Path(file).name] = {
                     "sha256": checkpoint.digest(file),
                     "steps": len(episode_arrays["rewards"]),
                     "return": round(float(episode_arrays["rewards"].sum()), 3),
                     "renderer": name,
                 }
-    return {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(summary.items()))}
+    summary = {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(episodes_made.items()))}
+    if agent:
+        summary["agent"] = agent.record
+    checkpoint.write_json(Path(data_dir) / f"{shard_name(shard)}.json", summary)
+    return summary
 
 
-def play(env: EnvConfig, backend: str, seeds: list[int], plans: list[np.ndarray], threads: int):
-    """Play planned actions in lanes; yields (lane, arrays of the episode) as the episodes end."""
+def play(
+    env: EnvConfig, backend: str, seeds: list[int], drivers: list[Driver], steps: int, threads: int
+) -> Iterator[tuple[int, dict]]:
+    """Play episodes of at most `steps` in lanes; yields (lane, arrays of the episode) as they end."""
     lanes = make_lanes(env, backend, seeds, threads)
     try:
         frames = lanes.reset()
         alive = np.arange(len(seeds))
-        steps = len(plans[0])
         observations = [np.empty((steps, *frames.shape[1:]), np.uint8) for _ in seeds]
+        actions: list[list[np.ndarray]] = [[] for _ in seeds]
         rewards, terminals = np.zeros((len(seeds), steps), np.float32), np.zeros((len(seeds), steps), np.float32)
         for t in range(steps):
             for lane, frame in zip(alive, frames):
                 observations[lane][t] = frame
-            frames, reward, terminated, truncated = lanes.step(alive, np.stack([plans[lane][t] for lane in alive]))
+                actions[lane].append(drivers[lane].act(t, frame))
+            taken = np.stack([actions[lane][t] for lane in alive])
+            frames, reward, terminated, truncated = lanes.step(alive, taken)
             rewards[alive, t], terminals[alive, t] = reward, terminated
             done = terminated | truncated | (t + 1 == steps)
             for lane in alive[done]:
@@ -139,7 +215,7 @@ def play(env: EnvConfig, backend: str, seeds: list[int], plans: list[np.ndarray]
                     lane,
                     {
                         "observations": observations[lane][: t + 1],
-                        "actions": plans[lane][: t + 1],
+                        "actions": np.stack(actions[lane]),
                         "rewards": rewards[lane, : t + 1],
                         "terminals": terminals[lane, : t + 1],
                         "seed": np.int64(seeds[lane]),
@@ -162,6 +238,7 @@ def generate_rollouts(
     seed: int = 1,
     env: EnvConfig | None = None,
     rollouts: RolloutsConfig | None = None,
+    load_agent: Callable[[str], Agent] | None = None,
 ) -> list[dict]:
     """Collect rollouts on this machine, shards side by side in num_workers processes.
 
@@ -176,7 +253,31 @@ def generate_rollouts(
     size = min(32, num_rollouts)
     rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, shard_size=size, seq_len=seq_len)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
-    if num_workers == 1:
-        return [collect_shard(data_dir, env, rollouts, seed, shard) for shard in shards]
-    with workers(num_workers) as pool:
-        return list(pool.map(collect_shard, *zip(*((data_dir, env, rollouts, seed, shard) for shard in shards))))
+    with workers(max(1, min(num_workers, len(shards)))) as pool:
+        arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
+        jobs = [pool.submit(collect_shard, *each) for each in arguments]
+        return [job.result() for job in cli.progress(jobs, "rollouts")]
+
+
+def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = None) -> None:
+    """The body of the programs that collect rollouts: the shard that the flags ask for, or all."""
+    run = cli.run_config(args)
+    env = settings.from_args(args, EnvConfig)
+    rollouts = settings.from_args(args, RolloutsConfig)
+    checkpoint.prepare_folder(run.data_dir)
+    if args.shard is not None and args.shard < 0:
+        raise UserError(f"--shard: expected at least 0, found {args.shard}")
+    if args.shard is not None:
+        summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
+    else:
+        more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
+        summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)
+    episodes = [episode for summary in summaries for episode in summary["episodes"].values()]
+    cli.log.info(
+        "rollouts: %d episodes of %s, %d steps, mean return %.1f, in %s",
+        len(episodes),
+        describe(env),
+        sum(episode["steps"] for episode in episodes),
+        sum(episode["return"] for episode in episodes) / len(episodes),
+        run.data_dir,
+    )

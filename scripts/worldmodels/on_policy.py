@@ -1,0 +1,50 @@
+"""Rollouts driven by the agent of an earlier run (paper, section 5: the iterative training procedure)."""
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from worldmodels import checkpoint
+from worldmodels.agent import Squash, load_world_model
+from worldmodels.controller import load_controller
+from worldmodels.vae import encode
+
+
+class EarlierAgent:
+    """V, M and C from an earlier run's logdir.
+
+    Attributes:
+        record: the controller's digest, and the environment steps that the agent cost.
+
+    Raises:
+        UserError: a checkpoint is missing or damaged.
+    """
+
+    def __init__(self, logdir: str) -> None:
+        torch.set_num_threads(1)  # batches of one
+        self.world = load_world_model(logdir, torch.device("cpu"))
+        self.controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
+        self.squash = saved["config"]["squash"]
+        digest = checkpoint.digest(f"{logdir}/ctrl/best.tar")
+        self.record = {"sha256": digest, "env_steps": sum(saved["env_steps"].values())}
+
+    def driver(self, space: gym.spaces.Box, noise: np.ndarray) -> "AgentDriver":
+        return AgentDriver(self, space, noise)
+
+
+class AgentDriver:
+    """An episode of the agent. Frames are encoded one by one, so that neighbours cannot show in the last bits."""
+
+    def __init__(self, agent: EarlierAgent, space: gym.spaces.Box, noise: np.ndarray) -> None:
+        self.agent, self.space, self.noise = agent, space, noise
+        self.squash = Squash(agent.squash, space, agent.world.device)
+        self.hidden = agent.world.cell.get_init_hidden(1)
+
+    @torch.inference_mode()
+    def act(self, step: int, frame: np.ndarray) -> np.ndarray:
+        world = self.agent.world
+        z, _ = encode(world.vae, torch.from_numpy(frame[None]))
+        clean = self.squash(self.agent.controller(z, self.hidden[0]))[0].numpy()
+        action = np.clip(clean + self.noise[step], self.space.low, self.space.high).astype(np.float32)
+        self.hidden = world.cell.remember(torch.from_numpy(action[None]), z, self.hidden)
+        return action
