@@ -136,9 +136,8 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
-    cuda = device.type == "cuda"
-    step = torch.compile(vae) if cuda else vae  # on CPUs the compiled network was no faster
-    mixed = cuda and torch.cuda.is_bf16_supported()
+    step = torch.compile(vae) if device.type == "cuda" else vae  # on CPUs the compiled network was no faster
+    mixed = has_bfloat16(device)
 
     def losses(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         images = to_images(frames.to(device, non_blocking=True))
@@ -177,6 +176,14 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
     sizes = {"img_channels": channels, "height": config.height, "width": config.width}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
+    if device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def batch_count(dataset: ObservationDataset, config: WMVAEConfig) -> int:
