@@ -17,10 +17,10 @@ import numpy as np
 
 from worldmodels import cli, config, seeding, settings
 from worldmodels.cli import log
-from worldmodels.controller import Evaluator, devices_for, flatten_parameters, load_controller, prepare_worker
+from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
 from worldmodels.envs import action_space, choose_backend, make_lanes
 from worldmodels.rollouts import plan_actions
-from worldmodels.workers import queue, workers
+from worldmodels.workers import workers
 
 
 def alone(env, backend: str, threads: int, steps: int = 150, lanes: int = 64) -> float:
@@ -48,9 +48,7 @@ def main(args) -> None:
     limit = alone(env, backend, args.threads)
     log.info("%-28s %8s %8s", "", "steps/s", "ratio")
     log.info("%-28s %8.0f %8.2f", f"{backend} alone", limit, 1.0)
-    with workers(
-        args.threads, prepare_worker, run.logdir, env, backend, ctrl, queue(devices_for(args.threads, run.device))
-    ) as pool:
+    with workers(args.threads, prepare_worker, run.logdir, env, backend, ctrl, run.device) as pool:
         list(pool.map(abs, range(100)))  # the workers start
         for lanes in args.try_lanes:
             evaluator, steps, start = Evaluator(pool, lanes), 0, time.perf_counter()

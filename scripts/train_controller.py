@@ -8,8 +8,8 @@ continues from.
 
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
-from worldmodels.controller import train_controller
 from worldmodels.envs import choose_backend, versions
+from worldmodels.evolution import train_controller
 
 
 def main(args) -> None:

@@ -10,24 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodels import controller as module
 from worldmodels import seeding
 from worldmodels.agent import Squash, WorldModel, play_episodes
 from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import (
     Controller,
-    ControllerTraining,
     Evaluator,
-    EvolutionStrategy,
     Worker,
-    devices_for,
     flatten_parameters,
     load_parameters,
 )
+from worldmodels.evolution import ControllerTraining, EvolutionStrategy
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE
-from worldmodels.workers import workers
+from worldmodels.workers import worker_device, workers
 
 SPACE = gym.spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.ones(3, np.float32))
 CPU = torch.device("cpu")
@@ -302,7 +299,7 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     fake_step = fake.step
     fake.step = lambda lanes, actions: (asked.append(actions.copy()), fake_step(lanes, actions))[1]
     fake.close = lambda: None
-    monkeypatch.setattr(module, "make_lanes", lambda *args: fake)
+    monkeypatch.setattr("worldmodels.controller.make_lanes", lambda *args: fake)
     squash = Squash(["tanh"], SPACE, CPU)
     worker = Worker(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
     worker.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
@@ -331,8 +328,17 @@ def test_workers_have_one_thread_each():
 
 
 def test_workers_spread_over_the_gpus(monkeypatch):
-    assert devices_for(2, "cpu") == ["cpu", "cpu"]
-    monkeypatch.setattr(module.cli, "device", lambda name: torch.device(name))
+    assert worker_device("cpu", 3) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices_for(3, "cuda") == ["cuda:0", "cuda:1", "cuda:0"]
-    assert devices_for(2, "cuda:1") == ["cuda:1", "cuda:1"]
+    assert [str(worker_device("auto", i)) for i in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert str(worker_device("cuda:1", 2)) == "cuda:1"
+
+
+def test_episodes_a_candidate_grow_with_the_steps():
+    grown = training(n_samples=1, sample_growth=1000)
+    assert grown.samples == 1 and len(grown.tracks(1)) == grown.config.pop_size
+    grown.env_steps = 2500
+    assert grown.samples == 3
+    tracks = grown.tracks(1)
+    assert len(tracks) == 3 * grown.config.pop_size and len(set(tracks)) == 3

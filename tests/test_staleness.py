@@ -163,8 +163,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
         "rollouts": "rollouts_shard", "datasets": "vae", "training": "vae", "vae": "vae", "latents": "latents",
-        "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evaluation": "evaluate",
-        "on_policy": None,
+        "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl",
+        "evaluation": "evaluate", "on_policy": None,
         "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
 from worldmodels.interrupts import Interrupted
 from worldmodels.settings import Section, UserError
+from worldmodels.workers import leave
 
 log = logging.getLogger("worldmodels")
 
@@ -74,16 +75,16 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
         body(args)
     except Interrupted as signal:
         log.error("stopped by %s; run the same command again to go on from the last saved state", signal)
-        sys.exit(128 + signal.number)
+        leave(128 + signal.number)
     except UserError as error:
         log.error("error: %s", error)
-        sys.exit(1)
-    except BrokenProcessPool:
-        log.error("error: a worker process died (killed, or out of memory?); what was saved so far is kept")
-        sys.exit(1)
+        leave(1)
+    except BrokenExecutor:
+        log.error("error: a worker died (killed, or out of memory?); what was saved so far is kept")
+        leave(1)
     except Exception:
         log.exception("error: this should not happen; please report it with the lines below")
-        sys.exit(1)
+        leave(1)
 
 
 class TerminalHandler(logging.StreamHandler):

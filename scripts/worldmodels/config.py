@@ -192,6 +192,12 @@ class WMControllerConfig(Section):
     n_samples: int = option(
         1, "episodes a candidate (specification: 4, the paper: 16; with common tracks one teaches most per step)", low=1
     )
+    sample_growth: int = option(
+        0,
+        "one episode a candidate more after every so many environment steps, for the tracks that are rarely hard; "
+        "0: never",
+        low=0,
+    )
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
@@ -206,7 +212,13 @@ class WMControllerConfig(Section):
     lanes: int = option(
         16, "episodes a worker steps side by side as one batch; also the smallest piece of work a worker gets", low=1
     )
-    max_workers: int = option(32, "worker processes at most", low=1, role=RUNTIME)
+    workers: str = option(
+        "processes",
+        "processes: on this machine; mpi: on the ranks of an MPI job, over many machines",
+        choices=("processes", "mpi"),
+        role=RUNTIME,
+    )
+    max_workers: int = option(32, "workers at most", low=1, role=RUNTIME)
     display: bool = option(True, "show progress bars on a terminal", role=RUNTIME)
     noreload: bool = option(False, "start over even if a saved state could be continued", role=RUNTIME)
     extra: dict = extra()

@@ -5,22 +5,21 @@ import statistics
 from concurrent.futures import as_completed
 
 import numpy as np
-import torch
 
 from worldmodels import checkpoint, cli
 from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
 from worldmodels.config import EnvConfig
-from worldmodels.controller import Controller, devices_for, load_controller
+from worldmodels.controller import Controller, load_controller
 from worldmodels.envs import GymnasiumLanes, action_space, versions
-from worldmodels.workers import queue, workers
+from worldmodels.workers import worker_device, workers
 
 AGENT: tuple[WorldModel, Controller, Squash, EnvConfig] | None = None
 
 
-def prepare_worker(logdir: str, env: EnvConfig, devices) -> None:
+def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> None:
     """Load the agent once in a worker process."""
     global AGENT
-    device = torch.device(devices.get())
+    device = worker_device(device_name, number)
     controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
     squash = Squash(saved["config"]["squash"], action_space(env), device)
     AGENT = load_world_model(logdir, device), controller.to(device), squash, env
@@ -49,14 +48,15 @@ def evaluate(
         identity: stamp of the code and the agent; results of another one are not taken up.
     """
     path = f"{logdir}/evaluate/checkpoint.tar"
-    prepare_worker(logdir, env, queue(["cpu"]))  # what is missing or wrong should end here, not in a worker
+    cli.device(device)
+    prepare_worker(0, logdir, env, "cpu")  # what is missing or wrong should end here, not in a worker
     state = checkpoint.load_state(path, identity, cli.log.info) or {"identity": identity, "episodes": {}}
     episodes = state["episodes"]
     left = [seed for seed in seeds if seed not in episodes]
     if len(left) < len(seeds):
         cli.log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
     count = max(1, min(cores, len(left)))
-    with workers(count, prepare_worker, logdir, env, queue(devices_for(count, device))) as pool:
+    with workers(count, prepare_worker, logdir, env, device) as pool:
         jobs = {pool.submit(evaluate_in_worker, seed): seed for seed in left}
         for job in cli.progress(as_completed(jobs), "evaluate", len(seeds), initial=len(seeds) - len(left)):
             episodes[jobs[job]] = list(job.result())

@@ -1,22 +1,62 @@
-"""Worker processes: spawned, one thread each; a dead one ends the job with an error instead of a hang."""
+"""Workers: processes of this machine or ranks of an MPI job, one thread each.
 
+A dead worker ends the job with an error instead of a hang. Workers leave SIGINT and SIGTERM, which reach everyone on a
+terminal and in a SLURM job step, to the process that they work for: it decides what they mean.
+"""
+
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 import torch
 
+from worldmodels.settings import UserError
 
-def start(prepare: Callable | None, arguments: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everyone; the parent decides what it means
+
+@contextmanager
+def workers(count: int, prepare: Callable | None = None, *arguments, kind: str = "processes") -> Iterator[Executor]:
+    """A pool of workers that each call prepare(number of the worker, *arguments) first.
+
+    Args:
+        count: processes; of an MPI job all ranks but the first take part.
+        kind: `processes` or `mpi`.
+
+    A worker that dies makes every pending and later result raise BrokenExecutor at once. On any error the workers
+    are ended instead of waited for.
+    """
+    # Read by OpenMP and BLAS when the children load them; this process has loaded its own already.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    pool = mpi_pool(prepare, arguments) if kind == "mpi" else process_pool(count, prepare, arguments)
+    try:
+        yield pool
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.kill()
+        pool.shutdown(wait=kind != "mpi", cancel_futures=True)  # of ranks at work, `leave` makes an end
+        raise
+    pool.shutdown()
+
+
+def process_pool(count: int, prepare: Callable | None, arguments: tuple) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    numbers = context.SimpleQueue()
+    for number in range(count):
+        numbers.put(number)
+    return ProcessPoolExecutor(
+        count, mp_context=context, initializer=start_process, initargs=(numbers, prepare, arguments)
+    )
+
+
+def start_process(numbers, prepare: Callable | None, arguments: tuple) -> None:
     threading.Thread(target=follow_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    if prepare:
-        prepare(*arguments)
+    start(numbers.get(), prepare, arguments)
 
 
 def follow_parent() -> None:
@@ -27,31 +67,51 @@ def follow_parent() -> None:
     os._exit(1)
 
 
-@contextmanager
-def workers(count: int, prepare: Callable | None = None, *arguments) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes that each call prepare(*arguments) first.
+def start(number: int, prepare: Callable | None, arguments: tuple) -> None:
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    if prepare:
+        prepare(number, *arguments)
 
-    A worker that dies makes every pending and later result raise BrokenProcessPool at once. On any error the workers
-    are ended instead of waited for.
-    """
-    # Read by OpenMP and BLAS when the children load them; this process has loaded its own already.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start, initargs=(prepare, arguments))
+
+def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
+    """The ranks of this MPI job; the program must have been started with `python -m mpi4py.futures`."""
+    how = "expected to be started as: srun -n RANKS python -m mpi4py.futures scripts/train_controller.py ..."
     try:
-        yield pool
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+        from mpi4py import MPI
+        from mpi4py.futures import MPIPoolExecutor
+    except ImportError as error:
+        raise UserError(
+            "ctrl.workers: expected mpi4py and an MPI library (pip install -r requirements-mpi.txt), "
+            f"found none ({error})"
+        ) from None
+    if MPI.COMM_WORLD.Get_size() < 2:
+        raise UserError(
+            f"ctrl.workers: {how}, with at least 2 ranks, found 1 (does the launcher speak this MPI's PMI?)"
+        )
+    if MPI.COMM_WORLD.Get_rank() > 0:  # a worker's rank should not come here
+        raise UserError(f"ctrl.workers: {how}, found it without mpi4py.futures")
+    return MPIPoolExecutor(initializer=start_rank, initargs=(prepare, arguments))
 
 
-def queue(items: list):
-    """A queue that worker processes can take these items from."""
-    made = multiprocessing.get_context("spawn").SimpleQueue()
-    for item in items:
-        made.put(item)
-    return made
+def start_rank(prepare: Callable | None, arguments: tuple) -> None:
+    from mpi4py import MPI
+
+    start(MPI.COMM_WORLD.Get_rank() - 1, prepare, arguments)
+
+
+def worker_device(name: str, number: int) -> torch.device:
+    """The device of a worker; where there are several GPUs the workers take turns."""
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", number % torch.cuda.device_count())
+    return torch.device("cpu" if name == "auto" else name)
+
+
+def leave(code: int) -> None:
+    """End the program; in an MPI job that failed, all its ranks."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if code and mpi and mpi.COMM_WORLD.Get_size() > 1:
+        logging.shutdown()
+        mpi.COMM_WORLD.Abort(code)
+    sys.exit(code)

@@ -1,0 +1,279 @@
+"""C's training by CMA-ES in the environment (paper, section 2.5 and appendix A.4)."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import cma
+import numpy as np
+import torch
+
+from worldmodels import checkpoint, cli, interrupts, seeding
+from worldmodels.agent import Squash, load_world_model
+from worldmodels.config import EnvConfig, WMControllerConfig
+from worldmodels.controller import (
+    Controller,
+    Evaluator,
+    Result,
+    flatten_parameters,
+    load_parameters,
+    prepare_worker,
+)
+from worldmodels.envs import action_space
+from worldmodels.interrupts import Interrupted
+from worldmodels.settings import result_values
+from worldmodels.workers import workers
+
+
+class EvolutionStrategy:
+    """CMA-ES that maximises; asked again from the start and told the same, it is in the same state again.
+
+    Args:
+        size: number of parameters; the first mean is 0.
+        seed: of its own random numbers.
+    """
+
+    def __init__(self, size: int, sigma0: float, pop_size: int, seed: int) -> None:
+        self.random = np.random.RandomState(seed)
+        options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
+        self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
+        self.fitness: list[np.ndarray] = []
+
+    def ask(self) -> np.ndarray:
+        """A generation of candidates, (pop_size, P)."""
+        self.candidates = np.stack(self.es.ask())
+        return self.candidates
+
+    def tell(self, fitness: np.ndarray) -> None:
+        """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
+        self.es.tell(list(self.candidates), list(-fitness))
+        self.fitness.append(fitness)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the distribution: better, and less a matter of luck, than any candidate."""
+        return self.es.mean.copy()
+
+    @property
+    def sigma(self) -> float:
+        return float(self.es.sigma)
+
+
+HISTORY = ("generation", "env_steps", "return_mean", "return_max", "validation_mean", "sigma", "seconds")
+
+
+class ControllerTraining:
+    """The loop: ask, evaluate, tell; now and then validate the mean on fixed tracks and keep the best.
+
+    A mean is validated together with the next generation's candidates, so that no worker waits for it.
+    """
+
+    def __init__(
+        self, strategy: EvolutionStrategy, evaluator: Evaluator, config: WMControllerConfig, seed: int
+    ) -> None:
+        self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
+        self.history: list[dict] = []
+        self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
+        self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
+        self.env_steps = 0
+        self.saved = 0  # generations in the saved state, which a smaller budget must not cut
+        self.jobs: list[Future] = []  # the pieces of the generation at work
+        self.partial: dict[int, Result] = {}  # its finished pieces, if it was cut
+
+    @property
+    def generation(self) -> int:
+        """Generations done."""
+        return len(self.strategy.fitness)
+
+    def tracks(self, generation: int) -> list[int]:
+        """Environment seeds of all episodes of a generation, candidate by candidate."""
+        c = self.config
+        owners = [0] * c.pop_size if c.common_tracks else range(c.pop_size)
+        return [
+            seeding.track_seed(self.seed, "training", generation, owner, sample)
+            for owner in owners
+            for sample in range(self.samples)
+        ]
+
+    @property
+    def samples(self) -> int:
+        """Episodes a candidate in the next generation."""
+        growth = self.config.sample_growth
+        return self.config.n_samples + (self.env_steps // growth if growth else 0)
+
+    def submit_validation(self) -> list:
+        """Start the validation of the present mean, on tracks that are the same every time."""
+        seeds = [seeding.track_seed(self.seed, "validation", i) for i in range(self.config.validation_episodes)]
+        return self.evaluator.submit(np.tile(self.strategy.mean, (len(seeds), 1)), seeds)
+
+    def finish_validation(self, jobs: list, generation: int, mean: np.ndarray) -> None:
+        returns, lengths = self.evaluator.collect(jobs)
+        self.note_validation(generation, float(returns.mean()), int(lengths.sum()), mean)
+
+    def note_validation(self, generation: int, reward: float, steps: int, mean: np.ndarray) -> None:
+        self.env_steps += steps
+        self.validations[generation] = reward, steps
+        self.history[generation - 1]["validation_mean"] = reward
+        if reward > self.best["reward"]:
+            self.best = {"reward": reward, "epoch": generation, "parameters": mean}
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the present mean is one of those to be validated."""
+        return self.generation > 0 and self.generation % self.config.validation_interval == 0
+
+    def over(self) -> str:
+        """Why training is over, or nothing."""
+        c = self.config
+        if self.best["reward"] >= c.target_return:
+            return f"target return {c.target_return:g} reached"
+        if self.generation >= c.num_generations:
+            return f"{c.num_generations} generations done"
+        if c.max_env_steps and self.env_steps >= c.max_env_steps:
+            return f"{c.max_env_steps} environment steps done"
+        return ""
+
+    def run(self) -> Iterator[None]:
+        """Train; yields after every generation, when the state is to be saved.
+
+        The last mean is validated too, after the last yield: a run that is continued with a larger budget knows
+        nothing of that, and equals one long run.
+        """
+        while not self.over():
+            start = time.monotonic()
+            candidates, mean, last = self.strategy.ask(), self.strategy.mean, self.generation
+            samples = self.samples
+            stacked = np.repeat(candidates, samples, axis=0)
+            jobs = self.evaluator.submit(stacked, self.tracks(last + 1), self.partial)
+            validation = self.submit_validation() if self.scheduled else []
+            self.jobs = [*jobs, *validation]
+            for job in cli.progress(self.jobs, f"ctrl: generation {last + 1}", display=self.config.display):
+                job.result()
+            returns, lengths = self.evaluator.collect(jobs)
+            fitness = returns.reshape(-1, samples).mean(axis=1)
+            with interrupts.patiently():  # all of this or nothing is in the saved state
+                if validation:
+                    self.finish_validation(validation, last, mean)
+                self.env_steps += int(lengths.sum())
+                self.strategy.tell(fitness)
+                values = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None)
+                self.history.append(dict(zip(HISTORY, (*values, self.strategy.sigma, time.monotonic() - start))))
+                self.jobs, self.partial = [], {}
+                yield
+            interrupts.check()
+        self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
+
+    def state_dict(self) -> dict:
+        """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
+        return {
+            "fitness": torch.from_numpy(np.array(self.strategy.fitness)),
+            "history": self.history,
+            "validations": self.validations,
+            "partial": {i: tuple(torch.from_numpy(part) for part in result) for i, result in self.partial.items()},
+        }
+
+    def cut(self) -> None:
+        """Keep the finished pieces of the generation at work; its validation, if any, is played again."""
+        if not self.jobs:
+            return
+        done = {i: job for i, job in enumerate(self.jobs) if job.done() and not job.cancelled() and not job.exception()}
+        pieces = -(-self.config.pop_size * self.samples // self.evaluator.lanes)
+        self.partial = {i: job.result() for i, job in done.items() if i < pieces}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Live through the saved generations again, up to the present budget, which may be smaller than it was."""
+        self.saved = len(state["fitness"])
+        for generation, fitness in enumerate(state["fitness"].numpy(), 1):
+            if self.over():
+                return
+            if self.generation in state["validations"]:
+                self.note_validation(self.generation, *state["validations"][self.generation], self.strategy.mean)
+            self.strategy.ask()
+            self.strategy.tell(fitness)
+            self.history.append({**state["history"][generation - 1], "validation_mean": None})
+            self.env_steps = self.history[-1]["env_steps"]
+        self.partial = {i: tuple(part.numpy() for part in result) for i, result in state["partial"].items()}
+
+    def write_history(self, path: Path) -> None:
+        """The history as history.csv, a row a generation."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(HISTORY)
+        rows.writerows(
+            [f"{row[k]:.6g}" if isinstance(row[k], float) else row[k] for k in HISTORY] for row in self.history
+        )
+        checkpoint.write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def train_controller(
+    env: EnvConfig, backend: str, config: WMControllerConfig, seed: int, identity: str, device: str, cores: int
+) -> dict:
+    """Train C; history.csv and checkpoint.tar, the state to continue from, go to <logdir>/ctrl.
+
+    Args:
+        backend: what steps the environment, see envs.choose_backend.
+        identity: stamp of the configuration, code and models; a saved state of another one is not continued.
+        cores: workers at most, beside config.max_workers.
+
+    Returns:
+        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, env_steps.
+    """
+    folder = Path(config.logdir) / "ctrl"
+    world = load_world_model(config.logdir, torch.device("cpu"))
+    controller = Controller(world.cell.latents, world.cell.hiddens, world.cell.actions)
+    Squash(config.squash, action_space(env), cli.device(device))  # what is wrong should end here, not in a worker
+    size = len(flatten_parameters(controller))
+    strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, seeding.number(seed, "ctrl/strategy"))
+    pieces = -(-config.pop_size * config.n_samples // config.lanes)
+    count = max(1, min(cores, config.max_workers, pieces))
+    with workers(count, prepare_worker, config.logdir, env, backend, config, device, kind=config.workers) as pool:
+        training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
+        state = None if config.noreload else checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
+        if state:
+            training.load_state_dict(state)
+            cli.log.info("ctrl: continuing after generation %d", training.generation)
+
+        def save() -> None:
+            if training.generation < training.saved:
+                return
+            checkpoint.save(folder / "checkpoint.tar", {"identity": identity, **training.state_dict()})
+            training.write_history(folder / "history.csv")
+
+        try:
+            for _ in training.run():
+                save()
+                report(training)
+        except Interrupted:
+            training.cut()
+            save()
+            raise
+        training.write_history(folder / "history.csv")
+    cli.log.info("ctrl: %s", training.over())
+    load_parameters(training.best["parameters"], controller)
+    sizes = {"latent_size": world.cell.latents, "hidden_size": world.cell.hiddens, "action_size": world.cell.actions}
+    return {
+        "state_dict": controller.state_dict(),
+        "reward": training.best["reward"],
+        "epoch": training.best["epoch"],
+        "config": sizes | result_values(config),
+        "env_steps": {"rollouts": world.env_steps, "controller": training.env_steps},
+    }
+
+
+def report(training: ControllerTraining) -> None:
+    row = training.history[-1]
+    cli.log.info(
+        "ctrl: generation %d: mean %.0f, best %.0f, best validated mean %.0f (generation %d), "
+        "sigma %.3f, %d steps, %.0f s",
+        row["generation"],
+        row["return_mean"],
+        row["return_max"],
+        training.best["reward"],
+        training.best["epoch"],
+        row["sigma"],
+        row["env_steps"],
+        row["seconds"],
+    )
