@@ -7,6 +7,7 @@
 
 import atexit
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -68,12 +69,13 @@ def code(script):
     return fingerprint(f"{workflow.basedir}/scripts/{script}")
 
 
-def command(script, *sections, rollouts=False, more=""):
+def command(script, *sections, rollouts=False, mpi=False, more=""):
     """The start of a job's command: the program and the flags that cannot change its result.
 
     A function of `threads`: such params Snakemake does not count among the reasons to run a job again.
     """
-    parts = [PYTHON, shlex.quote(f"{workflow.basedir}/scripts/{script}")]
+    runner = f"{PYTHON} -m mpi4py.futures" if mpi else PYTHON
+    parts = [runner, shlex.quote(f"{workflow.basedir}/scripts/{script}")]
     for flag, value in (
         ("--logdir", LOGDIR),
         ("--data-dir", DATA_DIR),
@@ -88,6 +90,18 @@ def command(script, *sections, rollouts=False, more=""):
     return lambda wildcards, threads: " ".join(
         [*parts, *more.split(), f"--threads {threads}"]
     )
+
+
+def growing(amount):
+    """A resource that a job gets more of each time it is tried again: after running out of memory or of time."""
+    return lambda wildcards, attempt: int(amount * attempt)
+
+
+# What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.
+FRAMES = CONFIG.rollouts.num_rollouts * CONFIG.rollouts.seq_len
+FRAME_MB = CONFIG.env.height * CONFIG.env.width * 3 / 1e6
+LOADED_MB = min(FRAMES * FRAME_MB, 1000 * CONFIG.vae.memory_gb)
+LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 
 
 STARTED = time.time()

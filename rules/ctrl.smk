@@ -2,6 +2,14 @@
 # consumes: V, M
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv grows beside them
 
+# With workers on the ranks of an MPI job: one rank that asks and one for each worker, a core each, on any nodes.
+MPI = CONFIG.ctrl.workers == "mpi"
+MPI_JOB = {
+    "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",
+    "tasks": CONFIG.ctrl.max_workers + 1,
+    "mem_mb_per_cpu": growing(1000),
+}
+
 
 rule ctrl:
     input:
@@ -16,13 +24,17 @@ rule ctrl:
         f"{LOGDIR}/benchmarks/ctrl.tsv"
     conda:
         "../envs/worldmodels.yaml"
-    threads: CONFIG.ctrl.max_workers
+    threads: 1 if MPI else CONFIG.ctrl.max_workers
     resources:
-        mem_mb=lambda wildcards, threads: 1000 + 700 * threads,
-        runtime=1440,
+        **(MPI_JOB if MPI else {}),
+        mem_mb=lambda wildcards, threads, attempt: (1000 + 700 * threads) * attempt,
+        runtime=growing(1440),
     params:
-        command=command("train_controller.py", CONFIG.ctrl),
+        launcher=lambda wildcards, resources: (
+            f"{resources.mpi} -n {resources.tasks}" if MPI else ""
+        ),
+        command=command("train_controller.py", CONFIG.ctrl, mpi=MPI),
         options=options(CONFIG.env, CONFIG.ctrl),
         code=code("train_controller.py"),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.launcher} {params.command} {params.options} --log {log:q}"

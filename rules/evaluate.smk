@@ -17,8 +17,8 @@ rule evaluate:
         "../envs/worldmodels.yaml"
     threads: 32
     resources:
-        mem_mb=lambda wildcards, threads: 1000 + 700 * threads,
-        runtime=240,
+        mem_mb=lambda wildcards, threads, attempt: (1000 + 700 * threads) * attempt,
+        runtime=growing(240),
     params:
         command=command("evaluate.py"),
         options=options(CONFIG.env, CONFIG.evaluate),

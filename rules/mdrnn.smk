@@ -26,9 +26,17 @@ rule mdrnn:
         "../envs/worldmodels.yaml"
     threads: 8
     resources:
-        mem_mb=8000
-        + int(0 if CONFIG.latents.precompute_latents else 1100 * CONFIG.vae.memory_gb),
-        runtime=720,
+        # Measured: 480 MB with 31 MB of latents.
+        mem_mb=growing(
+            1500
+            + (
+                3 * LATENTS_MB
+                if CONFIG.latents.precompute_latents
+                else 1.3 * LOADED_MB
+            )
+        ),
+        runtime=growing(360),
+        gpu=1,
     params:
         command=command(
             "train_mdrnn.py",

@@ -69,7 +69,17 @@ def test_the_strategy_climbs():
     strategy = EvolutionStrategy(10, 0.3, 16, seed=1)
     for _ in range(120):
         strategy.tell(peak(strategy.ask()))
-    assert peak(strategy.mean)[0] > -1e-3 > peak(np.zeros(10))[0]
+    assert peak(strategy.means[-1])[0] > -1e-3 > peak(np.zeros(10))[0]
+
+
+def test_the_average_of_the_last_means():
+    strategy = EvolutionStrategy(5, 0.3, 8, seed=1)
+    assert np.array_equal(strategy.average(0.5), np.zeros(5))
+    for _ in range(9):
+        strategy.tell(peak(strategy.ask()))
+    assert np.array_equal(strategy.average(0.0), strategy.means[-1])
+    np.testing.assert_allclose(strategy.average(0.25), (strategy.means[-1] + strategy.means[-2]) / 2)
+    np.testing.assert_allclose(strategy.average(1.0), np.mean(strategy.means, axis=0))
 
 
 def test_the_strategy_replays_exactly():
@@ -81,7 +91,7 @@ def test_the_strategy_replays_exactly():
     for fitness in one.fitness:
         other.ask()
         other.tell(fitness)
-    assert np.array_equal(one.mean, other.mean) and one.sigma == other.sigma
+    assert np.array_equal(one.means, other.means) and one.sigma == other.sigma
     assert np.array_equal(one.ask(), other.ask())
 
 

@@ -203,7 +203,14 @@ class WMControllerConfig(Section):
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
     max_env_steps: int = option(600000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
     target_return: float = option(950.0, "stop once the validated mean return reaches this", role=BUDGET)
-    validation_interval: int = option(4, "generations between validations of the distribution's mean", low=1)
+    average: float = option(
+        0.25,
+        "share of the generations, the last ones, over which the distribution's mean is averaged before it is "
+        "validated and saved; 0: the last mean alone",
+        low=0.0,
+        high=1.0,
+    )
+    validation_interval: int = option(4, "generations between validations of the mean", low=1)
     validation_episodes: int = option(16, "fixed tracks a validation runs", low=1)
     time_limit: int = option(1000, "longest episode, steps", low=1)
     stall_limit: int = option(

@@ -41,6 +41,7 @@ class EvolutionStrategy:
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
         self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
         self.fitness: list[np.ndarray] = []
+        self.means: list[np.ndarray] = []  # of the distribution after each generation
 
     def ask(self) -> np.ndarray:
         """A generation of candidates, (pop_size, P)."""
@@ -51,11 +52,18 @@ class EvolutionStrategy:
         """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
         self.es.tell(list(self.candidates), list(-fitness))
         self.fitness.append(fitness)
+        self.means.append(self.es.mean.copy())
 
-    @property
-    def mean(self) -> np.ndarray:
-        """The mean of the distribution: better, and less a matter of luck, than any candidate."""
-        return self.es.mean.copy()
+    def average(self, share: float) -> np.ndarray:
+        """The average of the distribution's means over this share of all generations, the last ones.
+
+        The mean is better, and less a matter of luck, than any candidate; but noisy returns shake it by a part of
+        sigma every generation. Averaging takes that out (Polyak and Juditsky, 1992; over a suffix, as Rakhlin et al.,
+        2012).
+        """
+        if not self.means:
+            return self.es.mean.copy()
+        return np.mean(self.means[-max(1, round(share * len(self.means))) :], axis=0)
 
     @property
     def sigma(self) -> float:
@@ -66,7 +74,7 @@ HISTORY = ("generation", "env_steps", "return_mean", "return_max", "validation_m
 
 
 class ControllerTraining:
-    """The loop: ask, evaluate, tell; now and then validate the mean on fixed tracks and keep the best.
+    """The loop: ask, evaluate, tell; now and then validate the average mean on fixed tracks and keep the best.
 
     A mean is validated together with the next generation's candidates, so that no worker waits for it.
     """
@@ -77,7 +85,7 @@ class ControllerTraining:
         self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
         self.history: list[dict] = []
         self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
-        self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.mean}
+        self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.average(config.average)}
         self.env_steps = 0
         self.saved = 0  # generations in the saved state, which a smaller budget must not cut
         self.jobs: list[Future] = []  # the pieces of the generation at work
@@ -104,10 +112,15 @@ class ControllerTraining:
         growth = self.config.sample_growth
         return self.config.n_samples + (self.env_steps // growth if growth else 0)
 
+    @property
+    def mean(self) -> np.ndarray:
+        """What is validated and, if it is the best so far, kept."""
+        return self.strategy.average(self.config.average)
+
     def submit_validation(self) -> list:
         """Start the validation of the present mean, on tracks that are the same every time."""
         seeds = [seeding.track_seed(self.seed, "validation", i) for i in range(self.config.validation_episodes)]
-        return self.evaluator.submit(np.tile(self.strategy.mean, (len(seeds), 1)), seeds)
+        return self.evaluator.submit(np.tile(self.mean, (len(seeds), 1)), seeds)
 
     def finish_validation(self, jobs: list, generation: int, mean: np.ndarray) -> None:
         returns, lengths = self.evaluator.collect(jobs)
@@ -144,7 +157,7 @@ class ControllerTraining:
         """
         while not self.over():
             start = time.monotonic()
-            candidates, mean, last = self.strategy.ask(), self.strategy.mean, self.generation
+            candidates, mean, last = self.strategy.ask(), self.mean, self.generation
             samples = self.samples
             stacked = np.repeat(candidates, samples, axis=0)
             jobs = self.evaluator.submit(stacked, self.tracks(last + 1), self.partial)
@@ -164,7 +177,7 @@ class ControllerTraining:
                 self.jobs, self.partial = [], {}
                 yield
             interrupts.check()
-        self.finish_validation(self.submit_validation(), self.generation, self.strategy.mean)
+        self.finish_validation(self.submit_validation(), self.generation, self.mean)
 
     def state_dict(self) -> dict:
         """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
@@ -190,7 +203,7 @@ class ControllerTraining:
             if self.over():
                 return
             if self.generation in state["validations"]:
-                self.note_validation(self.generation, *state["validations"][self.generation], self.strategy.mean)
+                self.note_validation(self.generation, *state["validations"][self.generation], self.mean)
             self.strategy.ask()
             self.strategy.tell(fitness)
             self.history.append({**state["history"][generation - 1], "validation_mean": None})
