@@ -97,6 +97,11 @@ def growing(amount):
     return lambda wildcards, attempt: int(amount * attempt)
 
 
+def playing_memory(wildcards, threads, attempt):
+    """MB for workers that play episodes. Measured: 1,660 MB with two workers."""
+    return (1000 + 700 * threads) * attempt
+
+
 # What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.
 FRAMES = CONFIG.rollouts.num_rollouts * CONFIG.rollouts.seq_len
 FRAME_MB = CONFIG.env.height * CONFIG.env.width * 3 / 1e6

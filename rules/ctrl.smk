@@ -23,11 +23,11 @@ rule ctrl:
     benchmark:
         f"{LOGDIR}/benchmarks/ctrl.tsv"
     conda:
-        "../envs/worldmodels.yaml"
+        "../envs/play.yaml"
     threads: 1 if MPI else CONFIG.ctrl.max_workers
     resources:
         **(MPI_JOB if MPI else {}),
-        mem_mb=lambda wildcards, threads, attempt: (1000 + 700 * threads) * attempt,
+        mem_mb=playing_memory,
         runtime=growing(1440),
     params:
         launcher=lambda wildcards, resources: (

@@ -17,7 +17,7 @@ rule latents:
     benchmark:
         f"{LOGDIR}/benchmarks/latents.tsv"
     conda:
-        "../envs/worldmodels.yaml"
+        "../envs/train.yaml"
     threads: 8
     resources:
         # Measured: 1,700 MB with 31 MB of latents.

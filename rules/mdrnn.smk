@@ -23,7 +23,7 @@ rule mdrnn:
     benchmark:
         f"{LOGDIR}/benchmarks/mdrnn.tsv"
     conda:
-        "../envs/worldmodels.yaml"
+        "../envs/train.yaml"
     threads: 8
     resources:
         # Measured: 480 MB with 31 MB of latents.

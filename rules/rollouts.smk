@@ -30,7 +30,7 @@ rule rollouts_shard:
     wildcard_constraints:
         shard=r"\d{5}",
     conda:
-        "../envs/worldmodels.yaml"
+        "../envs/play.yaml"
     threads: 1
     resources:
         # Measured: 710 MB and 45 s for 32 episodes of 1000 frames, which are held until they end.

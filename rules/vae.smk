@@ -15,7 +15,7 @@ rule vae:
     benchmark:
         f"{LOGDIR}/benchmarks/vae.tsv"
     conda:
-        "../envs/worldmodels.yaml"
+        "../envs/train.yaml"
     threads: 8
     resources:
         # Measured: 2,033 MB with 1,500 MB of frames.

@@ -4,12 +4,18 @@
 Writes <logdir>/eval.json: the seeds, returns and lengths of the episodes, their mean, standard deviation and the 95 %
 interval of the mean, versions, and the environment steps that training took. Finished episodes are kept in
 <logdir>/evaluate/checkpoint.tar, from which a stopped test goes on.
+
+With --shard only that one of --shards parts is played, into <logdir>/evaluate/shard_<shard>_of_<shards>.json; a run
+without --shard then merges them.
 """
+
+from pathlib import Path
 
 from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.cli import log
 from worldmodels.envs import versions
 from worldmodels.evaluation import evaluate, summarise
+from worldmodels.settings import UserError
 
 
 def main(args) -> None:
@@ -18,10 +24,21 @@ def main(args) -> None:
     test = settings.from_args(args, config.EvaluateConfig)
     checkpoint.prepare_folder(f"{run.logdir}/evaluate")
     seeds = seeding.evaluation_seeds(test.num_episodes)
+    shards = [f"{run.logdir}/evaluate/shard_{shard}_of_{test.shards}.json" for shard in range(test.shards)]
+    if args.shard is not None and not 0 <= args.shard < test.shards:
+        raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     identity = cli.identity(settings.options(env, (settings.RESULT,)), versions("gymnasium"), *agent)
-    played = evaluate(run.logdir, env, seeds, identity, run.device, args.threads)
-    result = summarise(run.logdir, env, seeds, *played)
+    if args.shard is not None:
+        name = f"{args.shard}_of_{test.shards}"
+        seeds = seeds[args.shard :: test.shards]
+        episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)
+        checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes})
+        log.info("evaluate: %d episodes of shard %d, %s", len(seeds), args.shard, shards[args.shard])
+        return
+    played = [path for path in shards if Path(path).exists()]
+    episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, played=played)
+    result = summarise(run.logdir, env, episodes)
     checkpoint.write_json(f"{run.logdir}/eval.json", result)
     log.info(
         "evaluate: %.1f +- %.1f over %d tracks (95 %% interval of the mean %.1f to %.1f), %s/eval.json",
@@ -34,4 +51,6 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(cli.parser(__doc__, config.EnvConfig, config.EvaluateConfig), main)
+    made = cli.parser(__doc__, config.EnvConfig, config.EvaluateConfig)
+    made.add_argument("--shard", type=int, help="play this shard of the test only")
+    cli.main(made, main)

@@ -70,6 +70,23 @@ def test_any_number_of_cores_gives_the_same_controller_and_scores(tiny_run, tmp_
     assert one == other
 
 
+def test_shards_of_the_test_are_merged_into_the_same(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    short = ["--logdir", run, "--env-kwargs", '{"max_episode_steps": 60}', "--num-episodes", 3]
+    run_script("evaluate", *short, "--threads", 2)
+    whole = (run / "eval.json").read_bytes()
+    shutil.rmtree(run / "evaluate")
+    for shard in range(2):
+        run_script("evaluate", *short, "--shards", 2, "--shard", shard)
+    assert len(json.loads((run / "evaluate/shard_0_of_2.json").read_text())["episodes"]) == 2
+    done = run_script("evaluate", *short, "--shards", 2)
+    assert "continuing after 3 episodes" in done.stderr
+    assert (run / "eval.json").read_bytes() == whole
+    refused = run_script("evaluate", *short, "--shards", 2, "--shard", 2, check=False)
+    assert refused.stderr.endswith("error: --shard: expected 0 to 1, below --shards, found 2\n")
+
+
 def test_the_controller_trains_in_gymnasium_too(tiny_run, tmp_path):
     for stage in ("vae", "mdrnn"):
         shutil.copytree(tiny_run / stage, tmp_path / stage)

@@ -18,14 +18,14 @@ from conftest import ROOT, planned, run_snakemake
 
 from worldmodels import config, settings
 
-EVERY = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate")
+EVERY = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate_shard", "evaluate")
 PRESET = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
 Edit = Callable[[Path, Path], list]  # (repository, working directory) -> flags for Snakemake
 
 
 def since(stage: str) -> set[str]:
     """A stage and all after it."""
-    return set(EVERY[EVERY.index(stage) :])
+    return set(EVERY[EVERY.index(stage) :]) - {"evaluate_shard"}
 
 
 def flags(*values: str) -> Edit:
@@ -154,6 +154,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
                 continue
             stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
             table[f"{section}.{f.name}"] = (set_value(section, f.name, value), stale)
+    # Other jobs play the test; they do not look for what one job has played.
+    table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard", "evaluate"})
     scripts = {
         "collect_rollouts": "rollouts_shard", "train_vae": "vae", "encode_latents": "latents", "train_mdrnn": "mdrnn",
         "train_controller": "ctrl", "evaluate": "evaluate",

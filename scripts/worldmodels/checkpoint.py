@@ -58,6 +58,24 @@ def write_json(path: str | Path, content: dict) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
+    """A dictionary written by `write_json`.
+
+    Raises:
+        UserError: the file is missing, damaged or lacks a key.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file, found none") from None
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, found a damaged file ({error})") from None
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(f"{path}: expected {', '.join(keys)}, found none of {', '.join(missing)}")
+    return content
+
+
 def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
     """An .npz file; the same arrays give the same bytes.
 

@@ -106,8 +106,11 @@ def identity(*parts: Any) -> str:
 
 def device(name: str) -> torch.device:
     """The device that this name asks for; `auto` takes a GPU where there is one."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and given:
+            log.info("device: the CPU; CUDA_VISIBLE_DEVICES is %s, but this PyTorch finds no GPU", given)
     try:
         chosen = torch.device(name)
         torch.empty(0, device=chosen)

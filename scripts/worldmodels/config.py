@@ -237,6 +237,7 @@ class EvaluateConfig(Section):
 
     section = "evaluate"
     num_episodes: int = option(32, "held-out tracks of the official test", low=1)
+    shards: int = option(1, "jobs that the test is split into, for a cluster", low=1, role=RUNTIME)
 
 
 SECTIONS = {
@@ -294,6 +295,11 @@ def check_together(loaded: types.SimpleNamespace) -> None:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if loaded.mdrnn.seq_len > longest:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
+    if loaded.evaluate.shards > loaded.evaluate.num_episodes:
+        raise UserError(
+            f"evaluate.shards: expected at most evaluate.num_episodes, {loaded.evaluate.num_episodes}, "
+            f"found {loaded.evaluate.shards}"
+        )
     if not loaded.ctrl.squash:
         raise UserError("ctrl.squash: expected one entry for all actions or one an action, found none")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):

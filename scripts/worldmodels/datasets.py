@@ -4,7 +4,6 @@ A file is opened once when its episode enters memory, never for a single frame. 
 memory they are visited in random groups, the next one loading in the background while one is in use.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -211,7 +210,7 @@ def count_steps(files: list[str]) -> int:
     own = sum(len(checkpoint.read_npz(file, ("rewards",))["rewards"]) for file in files)
     agents = {}
     for path in {Path(file).with_name(Path(file).name.split("_")[0] + ".json") for file in files}:
-        agent = json.loads(path.read_text()).get("agent") if path.exists() else None
+        agent = checkpoint.read_json(path).get("agent") if path.exists() else None
         if agent:
             agents[agent["sha256"]] = agent["env_steps"]
     return own + sum(agents.values())

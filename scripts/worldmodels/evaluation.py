@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 
 import numpy as np
@@ -37,21 +38,37 @@ def evaluate_in_worker(seed: int) -> tuple[float, int]:
     return float(returns[0]), int(lengths[0])
 
 
+Episodes = dict[int, list]  # seed -> [return, length]
+
+
 def evaluate(
-    logdir: str, env: EnvConfig, seeds: list[int], identity: str, device: str, cores: int
-) -> tuple[list[float], list[int]]:
-    """Play an episode a seed, on `cores` worker processes: the returns and lengths, in the order of the seeds.
+    logdir: str,
+    env: EnvConfig,
+    seeds: list[int],
+    identity: str,
+    device: str,
+    cores: int,
+    shard: str = "",
+    played: Sequence[str] = (),
+) -> Episodes:
+    """Play an episode a seed, on `cores` worker processes.
 
     Finished episodes are kept in <logdir>/evaluate/checkpoint.tar, so that a test that was stopped goes on.
 
     Args:
         identity: stamp of the code and the agent; results of another one are not taken up.
+        shard: name of the shard of the test, which keeps its episodes in a file of its own.
+        played: files of shards, whose episodes need not be played again.
     """
-    path = f"{logdir}/evaluate/checkpoint.tar"
+    path = f"{logdir}/evaluate/checkpoint{shard and '_'}{shard}.tar"
     cli.device(device)
     prepare_worker(0, logdir, env, "cpu")  # what is missing or wrong should end here, not in a worker
     state = checkpoint.load_state(path, identity, cli.log.info) or {"identity": identity, "episodes": {}}
     episodes = state["episodes"]
+    for file in played:
+        content = checkpoint.read_json(file, ("identity", "episodes"))
+        if content["identity"] == identity:
+            episodes |= {int(seed): result for seed, result in content["episodes"].items()}
     left = [seed for seed in seeds if seed not in episodes]
     if len(left) < len(seeds):
         cli.log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
@@ -61,12 +78,13 @@ def evaluate(
         for job in cli.progress(as_completed(jobs), "evaluate", len(seeds), initial=len(seeds) - len(left)):
             episodes[jobs[job]] = list(job.result())
             checkpoint.save(path, state)
-    returns, lengths = zip(*(episodes[seed] for seed in seeds))
-    return list(returns), list(lengths)
+    return {seed: episodes[seed] for seed in seeds}
 
 
-def summarise(logdir: str, env: EnvConfig, seeds: list[int], returns: list[float], lengths: list[int]) -> dict:
+def summarise(logdir: str, env: EnvConfig, episodes: Episodes) -> dict:
     """What eval.json holds."""
+    seeds = list(episodes)
+    returns, lengths = (list(part) for part in zip(*episodes.values()))
     _, saved = load_controller(f"{logdir}/ctrl/best.tar")
     std = statistics.stdev(returns) if len(returns) > 1 else 0.0
     mean = float(np.mean(returns))
