@@ -15,12 +15,20 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/rollouts.smk"
-include: "rules/vae.smk"
-include: "rules/latents.smk"
-include: "rules/mdrnn.smk"
-include: "rules/ctrl.smk"
-include: "rules/evaluate.smk"
+
+
+if SEEDS:
+
+    include: "rules/sweep.smk"
+
+else:
+
+    include: "rules/rollouts.smk"
+    include: "rules/vae.smk"
+    include: "rules/latents.smk"
+    include: "rules/mdrnn.smk"
+    include: "rules/ctrl.smk"
+    include: "rules/evaluate.smk"
 
 
 # What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.
@@ -31,11 +39,4 @@ onerror:
 rule all:
     default_target: True
     input:
-        # Everything, not only the last file: Snakemake makes a lost file again only if it is asked for.
-        ROLLOUTS,
-        ROLLOUT_SUMMARIES,
-        [f"{stage}.{ending}" for stage in (V, M, C) for ending in ("tar", "json")],
-        [f"{LATENTS}.npz", f"{LATENTS}.json"]
-        if CONFIG.latents.precompute_latents
-        else [],
-        f"{LOGDIR}/eval.json",
+        f"{LOGDIR}/seeds.json" if SEEDS else PRODUCTS,

@@ -31,7 +31,15 @@ def retype(value):
     return yaml.safe_load(value) if isinstance(value, str) else value
 
 
-update_config(config, retype(workflow.config_settings.config or {}))
+if not config.pop("complete", False):  # as a run of a sweep is: rules/sweep.smk
+    update_config(config, retype(workflow.config_settings.config or {}))
+SEEDS = config.pop("seeds", [])  # a whole run for each: rules/sweep.smk
+if not isinstance(SEEDS, list) or not all(
+    type(seed) is int and seed >= 0 for seed in SEEDS
+):
+    sys.exit(
+        f"config: seeds: expected a list of numbers of at least 0, found {SEEDS!r}"
+    )
 try:
     CONFIG = wm.load(config)
 except settings.UserError as error:
@@ -51,6 +59,19 @@ V = f"{LOGDIR}/vae/best"
 LATENTS = f"{LOGDIR}/latents/latents_{CONFIG.vae.latent_size}"
 M = f"{LOGDIR}/mdrnn/best"
 C = f"{LOGDIR}/ctrl/best"
+
+# Everything a run makes: Snakemake makes a lost file again only if it is asked for.
+PRODUCTS = [
+    *ROLLOUTS,
+    *ROLLOUT_SUMMARIES,
+    *(f"{stage}.{ending}" for stage in (V, M, C) for ending in ("tar", "json")),
+    *(
+        [f"{LATENTS}.npz", f"{LATENTS}.json"]
+        if CONFIG.latents.precompute_latents
+        else []
+    ),
+    f"{LOGDIR}/eval.json",
+]
 
 # The interpreter that has the dependencies: a conda environment's, or the one that runs Snakemake.
 CONDA = "conda" in {

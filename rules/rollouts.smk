@@ -8,6 +8,11 @@ AGENT_FILES = (
     if AGENT
     else []
 )
+for file in AGENT_FILES:
+    if not Path(f"{file}.tar").exists():
+        sys.exit(
+            f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar"
+        )
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
 

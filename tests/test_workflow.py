@@ -1,13 +1,14 @@
 """The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
 
 import json
+import re
 import shutil
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, planned, run_snakemake
+from conftest import ROOT, planned, run_script, run_snakemake
 from PIL import Image
 
 from worldmodels.controller import Controller
@@ -22,11 +23,23 @@ from worldmodels.vae import ConvVAE
 )
 def test_dry_runs(flags, shards, tmp_path):
     given = ["--configfile", ROOT / flags[0]] if flags else []
+    for stage in ("vae", "mdrnn", "ctrl"):  # of the earlier run that the record preset goes on from
+        for ending in ("tar", "json"):
+            path = tmp_path / f"results/carracing/{stage}/best.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if "presets/record.yaml" in flags:
+                path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
     assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
         ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all"), 1
     )
     assert shards is None or jobs["rollouts_shard"] == shards
+
+
+def test_the_record_needs_an_earlier_run(tmp_path):
+    done = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
+    message = "config: rollouts.agent: expected the logdir of a finished run, found no results/carracing/vae/best.tar"
+    assert message in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("target", ["rollouts", "vae", "latents", "mdrnn", "ctrl", "evaluate"])
@@ -108,3 +121,27 @@ def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one")
     assert not (tmp_path / "broken").exists() and not (tmp_path / logdir / "vae/best.tar").exists()
+
+
+def test_a_sweep_is_a_run_for_each_seed(tmp_path):
+    """Its stages keep what a profile says of theirs."""
+    resources = ["--set-threads", "vae=3"]
+    done = run_snakemake("-n", "--cores", 4, *resources, "--config", "seeds=[1,2]", cwd=tmp_path)
+    jobs = planned(done.stdout)
+    assert {
+        f"seed_{seed}_{stage}" for seed in (1, 2) for stage in ("rollouts_shard", "vae", "ctrl", "evaluate")
+    } <= set(jobs)
+    assert jobs["sweep"] == 1 and jobs["seed_2_vae"] == 1
+    vae = re.search(r"rule seed_2_vae:.*?\n\n", done.stdout, re.S)[0]
+    assert "results/carracing/seed_2/vae/best.tar" in vae and "threads: 3" in vae
+    refused = run_snakemake("-n", "--config", "seeds=[1,x]", cwd=tmp_path, check=False)
+    assert "config: seeds: expected a list of numbers of at least 0, found [1, 'x']" in refused.stdout + refused.stderr
+
+
+def test_scores_of_several_runs_are_compared(tmp_path):
+    for name, mean in (("a", 800.0), ("b", 900.0)):
+        test = {"mean": mean, "std": 10.0, "episodes": 4, "env_steps": {"total": 5}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(test))
+    run_script("compare_runs", "--output", tmp_path / "c.json", tmp_path / "a.json", tmp_path / "b.json")
+    compared = json.loads((tmp_path / "c.json").read_text())
+    assert compared["mean"] == 850.0 and compared["std"] == pytest.approx(70.71, abs=0.01)

@@ -17,8 +17,9 @@ from box import Box, install
 ROOT = Path(__file__).parents[2]
 PRESET = ["--configfile", ROOT / "presets/smoke.yaml"]
 # Two cores for all: and what a site would not set so low.
-HERE = ["--set-threads", *(f"{rule}=2" for rule in ("vae", "latents", "mdrnn", "ctrl", "evaluate_shard")), "--latency-wait",
-        "5", "--slurm-init-seconds-before-status-checks", "3"]  # fmt: skip
+STAGES = ("vae", "latents", "mdrnn", "ctrl", "evaluate_shard")
+HERE = ["--set-threads", *(f"{rule}=2" for rule in STAGES), "--latency-wait", "5",
+        "--slurm-init-seconds-before-status-checks", "3"]  # fmt: skip
 
 
 def command(*flags) -> list[str]:

@@ -1,0 +1,51 @@
+# A sweep over seeds: a whole run for each, their jobs side by side (config: seeds=[1,2,3]).
+# consumes: what a run consumes
+# produces: a run in each <logdir>/seed_<seed>, with rollouts of its own; <logdir>/seeds.json, their scores
+
+# What a profile says of a stage's threads and resources holds for that stage of every run.
+PROFILE = workflow.resource_settings
+for table in ("overwrite_threads", "overwrite_resources"):
+    stages = dict(getattr(PROFILE, table))
+    runs = {f"seed_{s}_{rule}": stages[rule] for s in SEEDS for rule in stages}
+    setattr(PROFILE, table, stages | runs)
+
+for seed in sorted(set(SEEDS)):
+    run = f"seed_{seed}"
+    run_ = f"{run}_"
+
+    module:
+        name: run
+        snakefile:
+            "../Snakefile"
+        config:
+            {
+                **config,
+                "complete": True,
+                "seed": seed,
+                "logdir": f"{LOGDIR}/{run}",
+                "data_dir": f"{DATA_DIR}/{run}",
+            }
+
+    use rule * from run as run_*
+
+
+rule sweep:
+    input:
+        [f"{LOGDIR}/seed_{seed}/eval.json" for seed in SEEDS],
+    output:
+        f"{LOGDIR}/seeds.json",
+    log:
+        f"{LOGDIR}/logs/sweep.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/sweep.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        command=command("compare_runs.py"),
+        code=code("compare_runs.py"),
+    shell:
+        "{params.command} --output {output:q} --log {log:q} {input:q}"
