@@ -1,13 +1,15 @@
 # make run    everything, from nothing to results/carracing/eval.json, with all cores
 # make smoke  the whole chain in three minutes, to see that it works
 # make test   the test suite
+# make test-cluster   the SLURM profile on a real scheduler, as root on Debian
+# make test-conda     --use-conda with a real conda client
 #
 # All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke test lint
+.PHONY: run smoke test test-cluster test-conda lint
 
 run: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules
@@ -17,6 +19,12 @@ smoke: .venv/run
 
 test: lint
 	$(BIN)/python -m pytest tests
+
+test-cluster: .venv/dev
+	$(BIN)/python -m pytest tests/cluster
+
+test-conda: .venv/dev
+	$(BIN)/python -m pytest tests/conda
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -32,6 +40,6 @@ lint: .venv/dev
 	  || echo "EnvPool has no wheel for this machine: gymnasium will step everything, about eight times slower"
 	touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
+.venv/dev: .venv/run requirements-dev.txt requirements-slurm.txt requirements-mpi.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-dev.txt
 	touch $@

@@ -14,4 +14,6 @@ if [ -n "$jobs" ]; then
   scancel $jobs
   while [ -n "$(mine)" ]; do sleep 1; done
 fi
-snakemake --snakefile "$profile/../../Snakefile" "$@" --cores 1 --unlock
+installed="$profile/../../.venv/bin/snakemake"
+[ -x "$installed" ] || installed=snakemake
+"$installed" --snakefile "$profile/../../Snakefile" "$@" --cores 1 --unlock
