@@ -17,7 +17,8 @@ def main(args) -> None:
     identity = cli.identity(*map(checkpoint.digest, [weights, *files]))
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
-    summary = {"sha256": checkpoint.digest(path), "frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
+    counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
+    summary = {"sha256": checkpoint.digest(path), "vae": checkpoint.digest(weights), **counts}
     checkpoint.write_json(path.removesuffix(".npz") + ".json", summary)
     log.info("latents: %d frames of %d episodes, %s", summary["frames"], summary["episodes"], path)
 

@@ -11,6 +11,7 @@ from worldmodels.cli import log
 from worldmodels.datasets import buffer_files
 from worldmodels.mdrnn import train_mdrnn
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
+from worldmodels.settings import UserError
 from worldmodels.vae import load_vae
 
 
@@ -22,12 +23,18 @@ def main(args) -> None:
     )
     device = cli.device(run.device)
     checkpoint.prepare_folder(f"{run.logdir}/mdrnn")
-    vae, saved = load_vae(f"{run.logdir}/vae/best.tar", device)
+    weights = f"{run.logdir}/vae/best.tar"
+    vae, saved = load_vae(weights, device)
     split = {"num_test_files": values.num_test_files}
     held_out = {**split, "train": values.num_test_files == 0}  # without any, the training episodes are validated on
     if precomputed:
         path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
         data = [path]
+        summary = path.removesuffix(".npz") + ".json"
+        if checkpoint.read_json(summary, ("vae",))["vae"] != checkpoint.digest(weights):
+            raise UserError(
+                f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
+            )
         train, test = (LatentSequenceDataset(path, values.seq_len, **part) for part in (split, held_out))
     else:
         data = files = cli.rollout_files(args)
@@ -35,10 +42,11 @@ def main(args) -> None:
         train, test = (SequenceDataset(seq_len=values.seq_len, **memory, **part) for part in (split, held_out))
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
-    digests = map(checkpoint.digest, [f"{run.logdir}/vae/best.tar", *data])
+    digests = map(checkpoint.digest, [weights, *data])
     identity = cli.identity(run.seed, precomputed or args.memory_gb, options, *digests)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
-    checkpoint.write_best(f"{run.logdir}/mdrnn", result["best"], result["history"])
+    best = result["best"] | {"vae": checkpoint.digest(weights)}
+    checkpoint.write_best(f"{run.logdir}/mdrnn", best, result["history"])
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/mdrnn/best.tar",
         len(result["history"]),

@@ -167,6 +167,14 @@ CASES = {
         script("train_controller", spoil=resave("run/mdrnn/best.tar", lambda c: c["config"].update(latent_size=9))),
         "run/mdrnn/best.tar: expected M's checkpoint, found another",
     ),
+    "latents of an earlier V": (
+        script("train_mdrnn", spoil=resave("run/vae/best.tar", lambda c: c.update(epoch=99))),
+        "latents_8.npz: expected the latents of run/vae/best.tar, found another V's; run encode_latents.py again",
+    ),
+    "M of an earlier V": (
+        script("evaluate", spoil=resave("run/vae/best.tar", lambda c: c.update(epoch=99))),
+        "run/mdrnn/best.tar: expected M trained on latents of run/vae/best.tar, found another V's",
+    ),
     "no latents": (
         script("train_mdrnn", spoil=remove("run/latents/latents_8.npz")), "latents_8.npz: expected an .npz file",
     ),

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from worldmodels import checkpoint
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
 from worldmodels.mdrnn import MDRNNCell, load_mdrnn, to_cell
 from worldmodels.settings import UserError
@@ -33,11 +34,15 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
         UserError: a checkpoint is missing or damaged, or M was trained on latents of another size.
     """
     vae, saved = load_vae(f"{logdir}/vae/best.tar", device)
-    mdrnn, _ = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)
+    mdrnn, trained = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)
     if mdrnn.latents != saved["config"]["latent_size"]:
         raise UserError(
             f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, "
             f"found {mdrnn.latents}"
+        )
+    if trained.get("vae") not in (None, checkpoint.digest(f"{logdir}/vae/best.tar")):
+        raise UserError(
+            f"{logdir}/mdrnn/best.tar: expected M trained on latents of {logdir}/vae/best.tar, found another V's"
         )
     return WorldModel(vae, to_cell(mdrnn).eval().requires_grad_(False), device, saved.get("env_steps", 0))
 
