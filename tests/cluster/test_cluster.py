@@ -210,9 +210,10 @@ def test_the_controller_over_two_nodes_gives_the_same(box, work, reference):
     """And a rank that is killed ends the job at once, which then goes on."""
     snakemake = start_mpi(work)
     at_work(box, work)
-    ranks = subprocess.run(["pgrep", "-f", "-m mpi4py.futures .*train_controller"], capture_output=True, text=True)
-    environments = {pid: Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in ranks.stdout.split()}
-    worker = next(int(pid) for pid, env in environments.items() if "SLURM_PROCID=2" in env)
+    found = subprocess.run(["pgrep", "-f", "mpi4py.futures .*train_controller"], capture_output=True, text=True)
+    processes = [Path("/proc", pid) for pid in found.stdout.split()]
+    ranks = {path: path.joinpath("environ").read_text().split("\0") for path in processes if path.exists()}
+    worker = next(int(path.name) for path, environment in ranks.items() if "SLURM_PROCID=2" in environment)
     killed = time.monotonic()
     os.kill(worker, signal.SIGKILL)
     box.wait("the job to end", lambda: jobs_of(box, work)[0]["JobState"] == "FAILED", 60)
