@@ -6,6 +6,7 @@
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
 import atexit
+import json
 import shlex
 import shutil
 import sys
@@ -131,6 +132,18 @@ LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 
 
 STARTED = time.time()
+
+
+def report_score():
+    """Print the score of a test that was played since the start, and the command that shows the whole run."""
+    path = Path(LOGDIR, "eval.json")
+    if not path.exists() or path.stat().st_mtime < STARTED:
+        return
+    test = json.loads(path.read_text(encoding="utf-8"))
+    score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
+    show = ["snakemake", *sys.argv[1:], "--report", f"{LOGDIR}/report.html"]
+    print(f"score: {score}, {path}", file=sys.stderr)
+    print(f"to look at it: {shlex.join(show)}", file=sys.stderr)
 
 
 def report_errors():
