@@ -39,7 +39,7 @@ def alone(env, backend: str, threads: int, steps: int = 150, lanes: int = 64) ->
 def main(args) -> None:
     run = cli.run_config(args)
     env = settings.from_args(args, config.EnvConfig)
-    ctrl = settings.from_args(args, config.WMControllerConfig)
+    ctrl = settings.from_args(args, config.WMControllerConfig, env_name=env.id)
     backend = choose_backend(env)
     controller, _ = load_controller(f"{run.logdir}/ctrl/best.tar")
     mean = flatten_parameters(controller)
