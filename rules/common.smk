@@ -126,7 +126,7 @@ def playing_memory(wildcards, threads, attempt):
 
 # What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.
 FRAMES = CONFIG.rollouts.num_rollouts * CONFIG.rollouts.seq_len
-FRAME_MB = CONFIG.env.height * CONFIG.env.width * 3 / 1e6
+FRAME_MB = CONFIG.env.height * CONFIG.env.width * (1 if CONFIG.env.grey else 3) / 1e6
 LOADED_MB = min(FRAMES * FRAME_MB, 1000 * CONFIG.vae.memory_gb)
 LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 

@@ -145,8 +145,9 @@ CASES = {
     "all files held out": (
         script("train_vae", "--num-test-files", 6), "num_test_files: expected fewer than the 6 rollouts that there are",
     ),
-    "episodes shorter than a sequence": (
-        script("train_mdrnn", "--seq-len", 61, "--num-test-files", 1), "expected episodes of at least 61 steps",
+    "episodes of one step": (
+        script("train_mdrnn", "--num-test-files", 1, "--precompute-latents", "false", spoil=shorten(1)),
+        "expected episodes of at least 2 steps",
     ),
     # checkpoints
     "no V": (script("encode_latents", spoil=remove("run/vae/best.tar")), "vae/best.tar: expected a checkpoint, found"),
@@ -187,9 +188,17 @@ CASES = {
         script("collect_rollouts", "--env-kwargs", '{"wheels": 5}', "--env-backend", "gymnasium"),
         "env.id: expected an environment that can be made, found 'CarRacing-v3'",
     ),
-    "tuple action space": (
+    "an environment without an end": (
         script("collect_rollouts", "--env-id", "Blackjack-v1", "--env-backend", "gymnasium"),
+        "env.max_episode_steps: expected a number, since Blackjack-v1 is registered without, found 0",
+    ),
+    "an environment without pictures": (
+        script("collect_rollouts", "--env-id", "gymnasium.envs.tabular:FrozenLake-v1"),
         "env.id: expected",
+    ),
+    "a module that is not there": (
+        script("collect_rollouts", "--env-import", "no_such_module"),
+        "env.import: expected a module that can be imported, found 'no_such_module'",
     ),
     "too few squashes": (
         script("train_controller", "--squash", '["tanh", "tanh"]'), "ctrl.squash: expected 1 or 3 entries",

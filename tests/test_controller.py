@@ -228,7 +228,8 @@ def test_common_tracks():
 class FakeLanes:
     """Episodes with given rewards; an episode ends with its list. Frames tell the lane and the step."""
 
-    def __init__(self, rewards):
+    def __init__(self, rewards, limit=1000):
+        self.limit = limit
         self.rewards, self.step_of = rewards, [0] * len(rewards)
         self.stepped = []
 

@@ -100,12 +100,13 @@ def test_batches_hold_every_frame_once(files, buffer_size):
 
 
 def check_sequence(item: dict, seq_len: int, key: str = "rewards") -> None:
-    rewards = item["rewards"]
-    assert len(rewards) == seq_len
-    assert torch.equal(rewards, rewards[0] + torch.arange(float(seq_len)))  # consecutive rows ...
+    assert len(item["rewards"]) == seq_len
+    rewards = item["rewards"][item["padding"] == 0]
+    assert torch.equal(rewards, rewards[0] + torch.arange(float(len(rewards))))  # consecutive rows ...
     number = int(rewards[0]) // 1000
     assert int(rewards[-1]) - number * 1000 < LENGTHS[number]  # ... of one episode
-    assert torch.equal(item["actions"][:, 0], rewards)
+    assert len(rewards) == min(seq_len, LENGTHS[number])
+    assert torch.equal(item["actions"][:, 0], item["rewards"])
 
 
 @pytest.mark.parametrize("epoch", [None, 1, 2, 3])
@@ -119,18 +120,19 @@ def test_latent_sequences_stay_inside_episodes(latents, epoch):
             check_sequence(item, 32)
             assert torch.equal(item["latents"][:, 0], item["rewards"])
             following = item["next_latents"][:, 0] - item["latents"][:, 0]
-            last = item["terminals"] == 1
+            last = item["terminals"] == 1  # and the repeated last row of a short episode
             assert (following[~last] == 1).all()  # the next row, not this one nor the one after
             assert torch.equal(item["valid"] == 0, last)
             count += 1
-    assert count >= 5  # 31 steps are too short, 97 hold three or, cut late, two
+    assert count >= 6  # 97 steps hold three or, cut late, two
 
 
 def test_sequences_reach_the_terminal_step(latents):
     data = LatentSequenceDataset(latents, 32)
     ends = [b["terminals"][-1].sum() for e in range(40) for b in data.batches(8, np.random.default_rng(e))]
     assert sum(ends) > 0
-    assert data[2]["terminals"][-1] == 1  # the episode of just 32 steps
+    ends = [int(item["rewards"][-1]) % 1000 + 1 for item in data if item["terminals"][-1] == 1]
+    assert {31, 32} <= set(ends)  # the episode of just 32 steps, and the one shorter than a sequence
 
 
 def test_latent_split_holds_out_whole_episodes(latents):
@@ -152,7 +154,7 @@ def test_latents_are_sampled_anew(latents, tmp_path):
 
 def test_frame_sequences_stay_inside_episodes(files):
     data = SequenceDataset(files=files, seq_len=32)
-    assert len(data) == 6
+    assert len(data) == 7
     for i in range(len(data)):
         item = data[i]
         check_sequence(item, 32)
@@ -211,13 +213,21 @@ def stop_after(count: int, monkeypatch) -> None:
     monkeypatch.setattr(latents_module, "encode", counted)
 
 
-def test_too_short_episodes_are_named(latents, files):
-    with pytest.raises(
-        UserError, match=r"mdrnn.seq_len: expected episodes of at least 98 steps, found none in .*latents"
-    ):
-        LatentSequenceDataset(latents, 98)
-    with pytest.raises(UserError, match="expected episodes of at least 98 steps"):
-        SequenceDataset(files=files, seq_len=98)
+def test_short_episodes_are_padded(latents):
+    """From the end on nothing is to be predicted; the last row itself has a reward and a terminal to learn."""
+    data = LatentSequenceDataset(latents, 98)
+    assert len(data) == len(LENGTHS)
+    for item, steps in zip(data, LENGTHS):
+        assert item["padding"].tolist() == [0] * steps + [1] * (98 - steps)
+        assert item["valid"].tolist() == [1] * (steps - 1) + [0] * (98 - steps + 1)
+
+
+def test_episodes_of_one_step_are_named(latents, tmp_path):
+    arrays = checkpoint.read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals"))
+    offsets = np.arange(len(arrays["rewards"]))
+    checkpoint.write_npz(tmp_path / "l.npz", {**arrays, "offsets": offsets})
+    with pytest.raises(UserError, match=r"mdrnn: expected episodes of at least 2 steps, found none in .*l\.npz"):
+        LatentSequenceDataset(tmp_path / "l.npz", 32)
 
 
 class Evil:

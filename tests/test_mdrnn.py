@@ -105,6 +105,20 @@ def test_steps_without_a_next_latent_do_not_count():
     assert not torch.equal(get_loss(m, **data)["loss"], get_loss(m, **changed)["loss"])
 
 
+def test_padding_does_not_count_and_rewards_are_scaled():
+    m, data = MDRNN(*SIZES), batch()
+    padding = torch.zeros(6, 2)
+    padding[4:, 1] = 1
+    valid = 1 - padding
+    terminals = torch.where(padding == 1, 1 - data["terminals"], data["terminals"])
+    changed = {**data, "rewards": data["rewards"] + 50 * padding, "terminals": terminals}
+    one, other = (get_loss(m, **d, valid=valid, padding=padding) for d in (data, changed))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    rs = m(data["actions"], data["latents"])[3]
+    expected = (rs - data["rewards"]).square()[padding == 0].mean() / 9
+    torch.testing.assert_close(get_loss(m, **data, padding=padding, reward_scale=3.0)["mse"], expected)
+
+
 def test_every_parameter_gets_a_gradient():
     m = MDRNN(*SIZES)
     get_loss(m, **batch())["loss"].backward()

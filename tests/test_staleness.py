@@ -148,12 +148,12 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
     for section, cls in config.SECTIONS.items():
         for f in settings.settable(cls):
-            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
-            value = other(f, PRESET.get(section, {}).get(f.name, default))
+            key = settings.key(f)
+            value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
             if value is None or f.name == "num_rollouts":
                 continue
             stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
-            table[f"{section}.{f.name}"] = (set_value(section, f.name, value), stale)
+            table[f"{section}.{key}"] = (set_value(section, key, value), stale)
     # Other jobs play the test; they do not look for what one job has played.
     table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard", "evaluate"})
     scripts = {
@@ -164,9 +164,9 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), since(stage))
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
-        "rollouts": "rollouts_shard", "datasets": "vae", "training": "vae", "vae": "vae", "latents": "latents",
-        "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl",
-        "evaluation": "evaluate", "on_policy": None,
+        "actions": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae", "training": "vae", "vae": "vae",
+        "latents": "latents", "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl",
+        "evolution": "ctrl", "evaluation": "evaluate", "on_policy": None,
         "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint
+from worldmodels.actions import ActionCodec
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
 from worldmodels.mdrnn import MDRNNCell, load_mdrnn, to_cell
 from worldmodels.settings import UserError
@@ -48,23 +49,32 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
 
 
 class Squash:
-    """Turns a controller's outputs (B, A) into actions within the space's bounds; see ctrl.squash."""
+    """Turns a controller's outputs (B, A) into encoded actions (B, A); see ctrl.squash and ActionCodec.
 
-    def __init__(self, names: list[str], space: gym.spaces.Box, device: torch.device) -> None:
-        size = space.shape[0]
-        if len(names) not in (1, size):
+    Of discrete and binary actions the codec alone decides.
+    """
+
+    def __init__(self, names: list[str], space: gym.Space, device: torch.device) -> None:
+        self.codec = ActionCodec(space)
+        if not self.codec.continuous:
+            if names:
+                raise UserError(f"ctrl.squash: expected none, since the actions are {space}, found {names}")
+            return
+        size, bounded = self.codec.size, self.codec.bounded
+        if len(names) not in (0, 1, size):
             raise UserError(f"ctrl.squash: expected 1 or {size} entries, one an action, found {len(names)}")
-        names = names * size if len(names) == 1 else names
-        self.low, self.high = (torch.tensor(bound, device=device) for bound in (space.low, space.high))
+        names = names * size if len(names) == 1 else names or ["tanh" if known else "clip" for known in bounded]
+        self.low, self.high = (torch.tensor(bound, device=device) for bound in (self.codec.low, self.codec.high))
         self.scaled = torch.tensor([name == "tanh" for name in names], device=device)
         self.bare = torch.tensor([name == "clip" for name in names], device=device)
-        if not all(
-            np.isfinite(bound[i]) for bound in (space.low, space.high) for i in range(size) if names[i] == "tanh"
-        ):
+        if not all(known for known, name in zip(bounded, names) if name == "tanh"):
             raise UserError(f"ctrl.squash: expected finite bounds for tanh, found {space}; use clip_tanh or clip")
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        if not self.codec.continuous:
+            return self.codec.snap(outputs)
         wave = outputs.tanh()
+        # Without bounds, low and high are infinite and this is not a number: it is not chosen then.
         scaled = self.low + (wave + 1) / 2 * (self.high - self.low)
         clipped = torch.where(self.bare, outputs, wave)
         return torch.maximum(torch.minimum(torch.where(self.scaled, scaled, clipped), self.high), self.low)
@@ -78,7 +88,7 @@ def play_episodes(
     world: WorldModel,
     lanes: GymnasiumLanes | EnvPoolLanes,
     policy: Policy,
-    time_limit: int | None = None,
+    time_limit: int = 0,
     stall_limit: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Play one episode a lane; an ended episode leaves the batch.
@@ -87,7 +97,7 @@ def play_episodes(
 
     Args:
         policy: (alive lanes (k,), z (k,n), h (k,H)) -> actions (k,A) within the bounds.
-        time_limit: longest episode, steps; None: as the environment has it.
+        time_limit: longest episode, steps; 0: as the environment has it.
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps up to
             time_limit what those steps cost on average; 0: never.
 
@@ -99,7 +109,7 @@ def play_episodes(
     returns, lengths = np.zeros(len(frames)), np.zeros(len(frames), np.int64)
     stalled, stall_rewards = np.zeros(len(frames), np.int64), np.zeros(len(frames))
     hidden = world.cell.get_init_hidden(len(frames))
-    step = 0
+    step, limit = 0, time_limit or lanes.limit
     while len(alive):
         z, _ = encode(world.vae, torch.from_numpy(frames))
         actions = policy(alive, z, hidden[0])
@@ -112,11 +122,11 @@ def play_episodes(
         stalled[alive] = np.where(idle, stalled[alive] + 1, 0)
         stall_rewards[alive] = np.where(idle, stall_rewards[alive] + rewards, 0.0)
         done = terminated | truncated
-        if time_limit and step >= time_limit:
+        if step >= limit:
             done[:] = True
         if stall_limit:
             stuck = alive[(stalled[alive] >= stall_limit) & ~done]
-            returns[stuck] += stall_rewards[stuck] / stalled[stuck] * ((time_limit or step) - step)
+            returns[stuck] += stall_rewards[stuck] / stalled[stuck] * (limit - step)
             done |= np.isin(alive, stuck)
         if done.any():
             kept = torch.from_numpy(~done).to(world.device)

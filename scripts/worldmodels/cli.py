@@ -45,7 +45,7 @@ def add_rollouts(made: argparse.ArgumentParser) -> None:
 
 
 def rollout_files(args: argparse.Namespace) -> list[str]:
-    data_dir = getattr(args, ".data_dir")
+    data_dir = run_config(args).data_dir
     if args.num_rollouts:
         if args.shard_size < 1:
             raise UserError(
@@ -95,7 +95,8 @@ class TerminalHandler(logging.StreamHandler):
 
 
 def run_config(args: argparse.Namespace) -> RunConfig:
-    return settings.from_args(args, RunConfig)
+    env = {"env_name": getattr(args, "env.id")} if hasattr(args, "env.id") else {}
+    return settings.from_args(args, RunConfig, **env)
 
 
 def identity(*parts: Any) -> str:

@@ -15,6 +15,7 @@ import textwrap
 import types
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from worldmodels.settings import (
     BUDGET,
@@ -23,9 +24,11 @@ from worldmodels.settings import (
     UserError,
     elsewhere,
     extra,
+    key,
     nearest,
     option,
     settable,
+    suited,
     to_text,
 )
 
@@ -36,8 +39,21 @@ class RunConfig(Section):
 
     seed: int = option(1, "seed of everything random in the run", low=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", role=RUNTIME)
-    logdir: str = option("results/carracing", "where models, logs, figures and eval.json go", role=RUNTIME)
-    data_dir: str = option("results/carracing/rollouts", "where the rollouts go", role=RUNTIME)
+    logdir: str = option(
+        None,
+        "where models, logs, figures and eval.json go. null: results/<environment>, as results/carracing",
+        role=RUNTIME,
+        suited={"": None},
+    )
+    data_dir: str = option(None, "where the rollouts go. null: <logdir>/rollouts", role=RUNTIME, suited={"": None})
+    env_name: str = elsewhere("CarRacing-v3", "env.id")
+
+    def __post_init__(self) -> None:
+        if self.logdir is None:
+            self.logdir = default_logdir(self.env_name)
+        if self.data_dir is None:
+            self.data_dir = f"{self.logdir}/rollouts"
+        super().__post_init__()
 
 
 @dataclass
@@ -48,8 +64,20 @@ class EnvConfig(Section):
     prefix = "env-"  # clear of the stages' own flags
     id: str = option("CarRacing-v3", "Gymnasium id of the environment")
     kwargs: dict = option({}, "keyword arguments for gymnasium.make")
-    height: int = option(64, "height of the frames that V sees, pixels", low=64, high=64)
-    width: int = option(64, "width of the frames that V sees, pixels", low=64, high=64)
+    import_: str = option(
+        "", "package or module that registers the environment; found where it is installed or in the working directory"
+    )
+    height: int = option(
+        64, "height of the frames that V sees, pixels; the built-in V takes 32 to 64 in eights, then sixteens", low=1
+    )
+    width: int = option(64, "width of the frames that V sees, pixels, as the height", low=1)
+    grey: bool = option(False, "frames in grey: one channel instead of three")
+    frame_skip: int = option(
+        1, "the environment's steps that an action lasts; all that the workflow calls a step is one action", low=1
+    )
+    max_episode_steps: int = option(
+        0, "longest episode, the environment's own steps; 0: as the environment is registered", low=0
+    )
     backend: str = option(
         "auto",
         "what steps the environment during rollouts and controller training; auto: envpool where it is installed and "
@@ -69,16 +97,25 @@ class RolloutsConfig(Section):
     policy: str = option(
         "mixture",
         "random: action_space.sample(); brownian: a random walk in the action space; "
-        "ou: Ornstein-Uhlenbeck noise around ou_mean; agent: the trained agent of another run; "
-        "mixture: each episode draws one of them",
+        "ou: Ornstein-Uhlenbeck noise around ou_mean; of discrete actions the one whose walk or noise is highest; "
+        "agent: the trained agent of another run; mixture: each episode draws one of them",
         choices=("random", "brownian", "ou", "agent", "mixture"),
     )
-    mixture: dict = option({"ou": 0.8, "brownian": 0.1, "random": 0.1}, "weights of the policies in the mixture")
-    ou_mean: list[float] = option(
-        [0.0, 0.3, -0.2], "where ou pulls each action to, in the environment's units; empty: the middle of the bounds"
+    env_name: str = elsewhere("CarRacing-v3", "env.id")
+    mixture: dict = suited(
+        {"CarRacing-v3": {"ou": 0.8, "brownian": 0.1, "random": 0.1}},
+        {"ou": 0.5, "random": 0.5},
+        "weights of the policies in the mixture",
     )
-    ou_sigma: list[float] = option(
-        [0.4, 0.3, 0.2], "standard deviation of each action under ou; empty: a quarter of the range"
+    ou_mean: list[float] = suited(
+        {"CarRacing-v3": [0.0, 0.3, -0.2]},
+        [],
+        "where ou pulls each action to, in the environment's units; empty: the middle of the bounds",
+    )
+    ou_sigma: list[float] = suited(
+        {"CarRacing-v3": [0.4, 0.3, 0.2]},
+        [],
+        "standard deviation of each action under ou; empty: a quarter of the range",
     )
     ou_theta: float = option(0.1, "how fast ou forgets, 1/step", above=0.0, high=1.0)
     agent: str = option("", "logdir of the run whose agent drives under the policy agent", role=RUNTIME)
@@ -182,10 +219,12 @@ class WMControllerConfig(Section):
     action_size: int = elsewhere(3, "M's checkpoint")
     env_name: str = elsewhere("CarRacing-v3", "env.id")
     logdir: str = elsewhere("results/carracing", "logdir")
-    squash: list[str] = option(
-        ["tanh", "tanh", "clip_tanh"],
-        "how each output of the controller becomes an action, one entry for all or one an action; tanh: tanh scaled to "
-        "the bounds; clip_tanh: tanh clipped to them; clip: the bare output clipped to them",
+    squash: list[str] = suited(
+        {"CarRacing-v3": ["tanh", "tanh", "clip_tanh"]},
+        [],
+        "how each output of the controller becomes a continuous action, one entry for all or one an action; tanh: tanh "
+        "scaled to the bounds; clip_tanh: tanh clipped to them; clip: the bare output clipped to them; empty: tanh "
+        "where there are bounds, else clip",
         choices=("tanh", "clip_tanh", "clip"),
     )
     pop_size: int = option(64, "candidates a generation (specification: 10; the paper: 64)", low=2)
@@ -202,7 +241,9 @@ class WMControllerConfig(Section):
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
     max_env_steps: int = option(600000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
-    target_return: float = option(950.0, "stop once the validated mean return reaches this", role=BUDGET)
+    target_return: float = suited(
+        {"CarRacing-v3": 950.0}, None, "stop once the validated mean return reaches this", role=BUDGET
+    )
     average: float = option(
         0.25,
         "share of the generations, the last ones, over which the distribution's mean is averaged before it is "
@@ -212,9 +253,12 @@ class WMControllerConfig(Section):
     )
     validation_interval: int = option(4, "generations between validations of the mean", low=1)
     validation_episodes: int = option(16, "fixed tracks a validation runs", low=1)
-    time_limit: int = option(1000, "longest episode, steps", low=1)
-    stall_limit: int = option(
-        30, "end an episode after so many steps without reward, charged as if it had stalled on; 0: never", low=0
+    time_limit: int = suited({"CarRacing-v3": 1000}, 0, "longest episode, steps; 0: as the environment has it", low=0)
+    stall_limit: int = suited(
+        {"CarRacing-v3": 30},
+        0,
+        "end an episode after so many steps without a positive reward, charged as if it had stalled on; 0: never",
+        low=0,
     )
     lanes: int = option(
         16, "episodes a worker steps side by side as one batch; also the smallest piece of work a worker gets", low=1
@@ -263,25 +307,37 @@ def load(config: dict) -> types.SimpleNamespace:
     Raises:
         UserError: an unknown key, a wrong type, a value out of bounds.
     """
-    top = {f.name for f in dataclasses.fields(RunConfig)}
-    for key in config:
-        if key not in top and key not in SECTIONS:
-            raise UserError(f"{key}: unknown key in the configuration{nearest(key, [*top, *SECTIONS])}")
-    run = RunConfig(**{k: v for k, v in config.items() if k in top})
+    top = {f.name for f in settable(RunConfig)}
+    for given in config:
+        if given not in top and given not in SECTIONS:
+            raise UserError(f"{given}: unknown key in the configuration{nearest(given, [*top, *SECTIONS])}")
+    env = section_of(config, EnvConfig)
+    run = RunConfig(**{k: v for k, v in config.items() if k in top}, env_name=env.id)
     loaded = types.SimpleNamespace(run=run, **run.to_dict())
     for name, cls in SECTIONS.items():
-        values = config.get(name, {})
-        if not isinstance(values, dict):
-            raise UserError(f"{name}: expected a section with keys, found {values!r}")
-        homes = {f.name: f.metadata["home"] for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in homes:
-                raise UserError(f"{name}.{key}: unknown key{nearest(key, homes)}")
-            if homes[key]:
-                raise UserError(f"{name}.{key}: not set here, it comes from {homes[key]}")
-        setattr(loaded, name, cls(**values))
+        setattr(loaded, name, section_of(config, cls, env.id))
     check_together(loaded)
     return loaded
+
+
+def section_of(config: dict, cls: type[Section], env_name: str = "") -> Any:
+    """A section from the part of the configuration that is named like it."""
+    name, values = cls.section, config.get(cls.section, {})
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected a section with keys, found {values!r}")
+    fields = {key(f): f for f in dataclasses.fields(cls)}
+    for given in values:
+        if given not in fields:
+            raise UserError(f"{name}.{given}: unknown key{nearest(given, fields)}")
+        if fields[given].metadata["home"]:
+            raise UserError(f"{name}.{given}: not set here, it comes from {fields[given].metadata['home']}")
+    of_env = {"env_name": env_name} if "env_name" in fields else {}
+    return cls(**{fields[given].name: value for given, value in values.items()}, **of_env)
+
+
+def default_logdir(env_id: str) -> str:
+    """results/carracing for CarRacing-v3, results/pong for ALE/Pong-v5 and for my_package:Pong-v5."""
+    return f"results/{re.sub(r'-v[0-9]+$', '', re.split('[/:]', env_id)[-1]).lower()}"
 
 
 def check_together(loaded: types.SimpleNamespace) -> None:
@@ -300,8 +356,6 @@ def check_together(loaded: types.SimpleNamespace) -> None:
             f"evaluate.shards: expected at most evaluate.num_episodes, {loaded.evaluate.num_episodes}, "
             f"found {loaded.evaluate.shards}"
         )
-    if not loaded.ctrl.squash:
-        raise UserError("ctrl.squash: expected one entry for all actions or one an action, found none")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):
         raise UserError(f"device: expected auto, cpu, cuda or cuda:N, found {loaded.device!r}")
 
@@ -339,7 +393,7 @@ def as_yaml() -> str:
             f.metadata["help"], 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   "
         )
         text = '""' if default == "" else to_text(default)
-        return [*comment, f"{indent}{f.name}: {text}"]
+        return [*comment, f"{indent}{key(f)}: {text}"]
 
     lines = [
         "# Every knob of the workflow, with its default. Written by: cd scripts && python -m worldmodels.config",

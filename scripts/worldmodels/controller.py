@@ -66,7 +66,7 @@ class Worker:
 
     def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
-        actions = len(self.squash.low)
+        actions = self.squash.codec.size
         weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
         bias = weights[:, -actions:]
         matrices = weights[:, :-actions].unflatten(1, (actions, -1))

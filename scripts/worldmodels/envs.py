@@ -4,9 +4,11 @@ Two backends give the same interface: Gymnasium's own environments, one after an
 EnvPool's C++ reimplementations. A lane is one episode; only the lanes that are still alive are stepped.
 """
 
-import importlib.util
+import importlib
 import json
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,8 +16,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig
 from worldmodels.settings import UserError
+
+
+def view(frames: np.ndarray, env: EnvConfig) -> np.ndarray:
+    """Frames (N, H, W, C) or, grey ones, (N, H, W), uint8, as V sees them: (N, height, width, 3 or 1)."""
+    if frames.ndim == 3:
+        frames = frames[..., None]
+    if env.grey and frames.shape[-1] == 3:
+        frames = np.rint(frames @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)[..., None]  # BT.601
+    return resize_frames(frames, env.height, env.width)
 
 
 def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -60,10 +72,28 @@ def choose_backend(env: EnvConfig) -> str:
     return "envpool" if known else "gymnasium"
 
 
-def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
-    """The environment itself; one without image observations is made to render its frames."""
+def import_users(module: str) -> None:
+    """Import a module that registers environments: an installed one, or one in the working directory."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
-        made = gym.make(env.id, **env.kwargs, **kwargs)
+        importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"env.import: expected a module that can be imported, found {module!r} ({error})") from None
+
+
+def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
+    """The environment itself; one without image observations is made to render its frames.
+
+    Raises:
+        UserError: it cannot be made, shows no pictures, has a kind of actions that is not known, or never ends.
+    """
+    if env.import_:
+        import_users(env.import_)
+    if env.max_episode_steps:
+        kwargs["max_episode_steps"] = env.max_episode_steps
+    try:
+        made = gym.make(env.id, **{**env.kwargs, **kwargs})
         if not is_image(made.observation_space) and made.render_mode != "rgb_array":
             made.close()
             made = gym.make(env.id, **{**env.kwargs, **kwargs, "render_mode": "rgb_array"})
@@ -71,20 +101,26 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
         raise UserError(
             f"env.id: expected an environment that can be made, found {env.id!r} ({str(error).splitlines()[0]})"
         ) from None
-    if not isinstance(made.action_space, gym.spaces.Box) or len(made.action_space.shape) != 1:
-        raise UserError(f"env.id: expected a flat Box action space, found {made.action_space} in {env.id}")
+    if not is_image(made.observation_space) and "rgb_array" not in made.metadata.get("render_modes", []):
+        raise UserError(f"env.id: expected image observations or the render mode rgb_array, found neither in {env.id}")
+    if made.spec is None or made.spec.max_episode_steps is None:
+        raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
+    ActionCodec(made.action_space)
     return made
 
 
 def is_image(space: gym.Space) -> bool:
-    return isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+    """Whether observations are pictures: uint8, shaped (H, W, 3), (H, W, 1) or (H, W)."""
+    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8:
+        return False
+    return len(space.shape) == 2 or (len(space.shape) == 3 and space.shape[2] in (1, 3))
 
 
-def action_space(env: EnvConfig) -> gym.spaces.Box:
-    """The environment's action space: Box of shape (A,)."""
+def action_space(env: EnvConfig) -> gym.Space:
+    """The environment's action space."""
     made = make_gymnasium(env)
     made.close()
-    return made.action_space  # type: ignore[return-value]
+    return made.action_space
 
 
 class GymnasiumLanes:
@@ -93,24 +129,31 @@ class GymnasiumLanes:
     def __init__(self, env: EnvConfig, seeds: list[int]) -> None:
         self.config, self.seeds = env, seeds
         self.envs = [make_gymnasium(env) for _ in seeds]
+        self.codec = ActionCodec(self.envs[0].action_space)
         self.from_observation = is_image(self.envs[0].observation_space)
+        self.limit = steps_of(self.envs[0].spec.max_episode_steps, env)  # type: ignore[union-attr,arg-type]
 
     def frame(self, lane: int, observation: np.ndarray) -> np.ndarray:
         return observation if self.from_observation else self.envs[lane].render()  # type: ignore[return-value]
 
     def reset(self) -> np.ndarray:
         frames = [self.frame(i, env.reset(seed=seed)[0]) for i, (env, seed) in enumerate(zip(self.envs, self.seeds))]
-        return resize_frames(np.stack(frames), self.config.height, self.config.width)
+        return view(np.stack(frames), self.config)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         frames, rewards, terminated, truncated = [], [], [], []
-        for lane, action in zip(lanes, actions):
-            observation, reward, ended, cut, _ = self.envs[lane].step(action)
+        for lane, vector in zip(lanes, actions):
+            action, total = self.codec.decode(vector), 0.0
+            for _ in range(self.config.frame_skip):
+                observation, reward, ended, cut, _ = self.envs[lane].step(action)
+                total += float(reward)
+                if ended or cut:
+                    break
             frames.append(self.frame(lane, observation))
-            rewards.append(reward)
+            rewards.append(total)
             terminated.append(ended)
             truncated.append(cut)
-        frames = resize_frames(np.stack(frames), self.config.height, self.config.width)
+        frames = view(np.stack(frames), self.config)
         return frames, np.array(rewards, np.float32), np.array(terminated, bool), np.array(truncated, bool)
 
     def close(self) -> None:
@@ -125,18 +168,34 @@ class EnvPoolLanes:
         import envpool
 
         self.config = env
+        more = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its action bounds lose float64 precision, harmlessly
-            self.pool = envpool.make_gymnasium(env.id, num_envs=len(seeds), num_threads=threads, env_seed=list(seeds))
+            self.pool = envpool.make_gymnasium(
+                env.id, num_envs=len(seeds), num_threads=threads, env_seed=list(seeds), **more
+            )
+            self.codec = ActionCodec(self.pool.action_space)
+        self.limit = steps_of(self.pool.spec.config.max_episode_steps, env)
 
     def reset(self) -> np.ndarray:
-        return resize_frames(self.pool.reset()[0], self.config.height, self.config.width)
+        return view(self.pool.reset()[0], self.config)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        frames, rewards, terminated, truncated, info = self.pool.step(actions, lanes.astype(np.int32))
+        decoded = np.stack([self.codec.decode(vector) for vector in actions])
+        frames, rewards, terminated, truncated = self.advance(lanes, decoded)
+        for _ in range(self.config.frame_skip - 1):
+            on = ~(terminated | truncated)
+            if not on.any():
+                break
+            frames[on], more, terminated[on], truncated[on] = self.advance(lanes[on], decoded[on])
+            rewards[on] += more
+        return view(frames, self.config), rewards, terminated, truncated
+
+    def advance(self, lanes: np.ndarray, actions: np.ndarray) -> list[np.ndarray]:
+        """One of EnvPool's steps: frames as EnvPool makes them, rewards, terminated, truncated."""
+        *results, info = self.pool.step(actions, lanes.astype(np.int32))
         order = np.argsort(info["env_id"])  # lanes are ascending, EnvPool may answer in any order
-        frames = resize_frames(frames[order], self.config.height, self.config.width)
-        return frames, rewards[order], terminated[order], truncated[order]
+        return [np.array(part[order]) for part in results]
 
     def close(self) -> None:
         self.pool.close()
@@ -146,10 +205,16 @@ def make_lanes(env: EnvConfig, backend: str, seeds: list[int], threads: int = 1)
     """Lanes that play one episode a seed.
 
     `reset()` gives the first frames (N, height, width, C) uint8; `step(lanes, actions)` takes the ascending lane
-    numbers (k,) and actions (k, A) float32 in the environment's bounds and gives frames (k, height, width, C),
-    rewards (k,) float32, terminated (k,) and truncated (k,) bool. An ended lane must not be stepped again.
+    numbers (k,) and encoded actions (k, A) float32, see ActionCodec, and gives frames (k, height, width, C), rewards
+    (k,) float32, terminated (k,) and truncated (k,) bool; an action lasts env.frame_skip of the environment's own
+    steps. An ended lane must not be stepped again. `limit` is the longest episode, steps.
     """
     return EnvPoolLanes(env, seeds, threads) if backend == "envpool" else GymnasiumLanes(env, seeds)
+
+
+def steps_of(max_episode_steps: int, env: EnvConfig) -> int:
+    """The longest episode in steps, each of which is env.frame_skip of the environment's own."""
+    return -(-max_episode_steps // env.frame_skip)
 
 
 def versions(backend: str) -> dict[str, str]:

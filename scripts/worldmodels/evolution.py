@@ -141,7 +141,7 @@ class ControllerTraining:
     def over(self) -> str:
         """Why training is over, or nothing."""
         c = self.config
-        if self.best["reward"] >= c.target_return:
+        if c.target_return is not None and self.best["reward"] >= c.target_return:
             return f"target return {c.target_return:g} reached"
         if self.generation >= c.num_generations:
             return f"{c.num_generations} generations done"

@@ -110,22 +110,32 @@ def get_loss(
     next_latents: torch.Tensor,
     include_reward: bool = True,
     valid: torch.Tensor | None = None,
+    padding: torch.Tensor | None = None,
+    reward_scale: float = 1.0,
 ) -> dict[str, torch.Tensor]:
     """The loss of a batch of sequences, all tensors time first (L, B, ...).
 
     Args:
         valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
+        padding: (L, B), 1 at steps after an episode's end, which do not count; None: there are none.
+        reward_scale: what the reward's errors are divided by before they are squared.
 
     Returns:
         gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
     """
     mus, sigmas, logpi, rs, ds = mdrnn(actions, latents)
     gmm = gmm_loss(next_latents, mus, sigmas, logpi, reduce=False)
-    gmm = gmm.mean() if valid is None else (gmm * valid).sum() / valid.sum()
-    bce = F.binary_cross_entropy_with_logits(ds, terminals)
-    mse = F.mse_loss(rs, rewards) if include_reward else torch.zeros_like(bce)
+    inside = None if padding is None else 1 - padding
+    gmm = masked_mean(gmm, valid)
+    bce = masked_mean(F.binary_cross_entropy_with_logits(ds, terminals, reduction="none"), inside)
+    mse = masked_mean(((rs - rewards) / reward_scale).square(), inside) if include_reward else torch.zeros_like(bce)
     scale = latents.shape[-1] + (2 if include_reward else 1)
     return {"gmm": gmm, "bce": bce, "mse": mse, "loss": (gmm + bce + mse) / scale}
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The mean of the values where the mask is 1; 0 if it is nowhere."""
+    return values.mean() if mask is None else (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def to_latent(vae: ConvVAE, frames: torch.Tensor) -> torch.Tensor:
@@ -171,8 +181,9 @@ def train_mdrnn(
     training = Training(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
 
     count = -(-len(train) // config.batch_size)
-
-    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae)
+    # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
+    reward_scale = max(1.0, train.reward_scale)
+    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae, reward_scale)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
@@ -203,7 +214,12 @@ def train_mdrnn(
 
 
 def batch_functions(
-    mdrnn: MDRNN, optimizer: torch.optim.Optimizer, config: WMMDNRNNConfig, device: torch.device, vae: ConvVAE | None
+    mdrnn: MDRNN,
+    optimizer: torch.optim.Optimizer,
+    config: WMMDNRNNConfig,
+    device: torch.device,
+    vae: ConvVAE | None,
+    reward_scale: float,
 ) -> tuple:
     """What training does with a batch of sequences.
 
@@ -216,9 +232,9 @@ def batch_functions(
         if vae is not None:
             z = to_latent(vae, batch["frames"])
             batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
-        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid")
-        latents, actions, rewards, terminals, next_latents, valid = (batch[key].to(device) for key in keys)
-        return get_loss(mdrnn, latents, actions, rewards, terminals, next_latents, config.include_reward, valid)
+        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
+        parts = {key: batch[key].to(device) for key in keys}
+        return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
 
     def learn(batch: dict) -> dict[str, float]:
         terms = losses(batch)

@@ -28,15 +28,15 @@ class EarlierAgent:
         digest = checkpoint.digest(f"{logdir}/ctrl/best.tar")
         self.record = {"sha256": digest, "env_steps": sum(saved["env_steps"].values())}
 
-    def driver(self, space: gym.spaces.Box, noise: np.ndarray) -> "AgentDriver":
+    def driver(self, space: gym.Space, noise: np.ndarray) -> "AgentDriver":
         return AgentDriver(self, space, noise)
 
 
 class AgentDriver:
     """An episode of the agent. Frames are encoded one by one, so that neighbours cannot show in the last bits."""
 
-    def __init__(self, agent: EarlierAgent, space: gym.spaces.Box, noise: np.ndarray) -> None:
-        self.agent, self.space, self.noise = agent, space, noise
+    def __init__(self, agent: EarlierAgent, space: gym.Space, noise: np.ndarray) -> None:
+        self.agent, self.noise = agent, noise
         self.squash = Squash(agent.squash, space, agent.world.device)
         self.hidden = agent.world.cell.get_init_hidden(1)
 
@@ -44,7 +44,7 @@ class AgentDriver:
     def act(self, step: int, frame: np.ndarray) -> np.ndarray:
         world = self.agent.world
         z, _ = encode(world.vae, torch.from_numpy(frame[None]))
-        clean = self.squash(self.agent.controller(z, self.hidden[0]))[0].numpy()
-        action = np.clip(clean + self.noise[step], self.space.low, self.space.high).astype(np.float32)
-        self.hidden = world.cell.remember(torch.from_numpy(action[None]), z, self.hidden)
-        return action
+        clean = self.squash(self.agent.controller(z, self.hidden[0])).numpy()
+        action = self.squash.codec.snap(torch.from_numpy(clean + self.noise[step])).float()
+        self.hidden = world.cell.remember(action, z, self.hidden)
+        return action[0].numpy()

@@ -11,40 +11,38 @@ from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from worldmodels import checkpoint, cli, seeding, settings
+from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
 from worldmodels.envs import action_space, choose_backend, describe, make_lanes, versions
 from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
 
-def random_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
+def random_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
     """Uniform and independent: action_space.sample()."""
-    space.seed(int(rng.integers(2**31)))
-    return np.stack([space.sample() for _ in range(steps)])
+    codec.space.seed(int(rng.integers(2**31)))
+    return np.stack([codec.encode(codec.space.sample()) for _ in range(steps)])
 
 
-def brownian_actions(
-    space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig
-) -> np.ndarray:
+def brownian_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
     """A random walk from the middle of the bounds, kept inside them; a step is a tenth of the range."""
-    middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
-    position, walk = np.zeros(space.shape), np.empty((steps, *space.shape))
+    position, walk = np.zeros(codec.size), np.empty((steps, codec.size))
     for t, step in enumerate(rng.normal(0.0, 0.2, walk.shape)):
         position = np.clip(position + step, -1.0, 1.0)
         walk[t] = position
-    return middle + half * walk
+    return codec.middle + codec.reach * walk
 
 
-def ou_actions(space: gym.spaces.Box, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
+def ou_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
     """Ornstein-Uhlenbeck noise: smooth, and biased towards ou_mean.
 
     Each episode's own mean is half a standard deviation off, so that some episodes are slow and some are fast.
     """
-    middle, range_ = (space.high + space.low) / 2, space.high - space.low
-    mean = per_action(rollouts.ou_mean, middle, "rollouts.ou_mean")
-    sigma = per_action(rollouts.ou_sigma, range_ / 4, "rollouts.ou_sigma")
+    mean = per_action(rollouts.ou_mean, codec.middle, "rollouts.ou_mean")
+    sigma = per_action(rollouts.ou_sigma, codec.reach / 2, "rollouts.ou_sigma")
     mean = mean + 0.5 * sigma * rng.normal(size=mean.shape)
     return mean + sigma * walk_noise(rng, steps, len(mean), rollouts.ou_theta)
 
@@ -87,18 +85,18 @@ def draw_policy(rollouts: RolloutsConfig, rng: np.random.Generator) -> str:
     return str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
 
 
-def plan_actions(space: gym.spaces.Box, rollouts: RolloutsConfig, seed: int, episode: int) -> np.ndarray:
-    """All actions of an episode under a policy that looks at nothing, (seq_len, A) float32 inside the bounds."""
-    rng = seeding.generator(seed, "rollouts/actions", episode)
-    actions = POLICIES[draw_policy(rollouts, rng)](space, rollouts.seq_len, rng, rollouts)
-    return np.clip(actions, space.low, space.high).astype(np.float32)
+def plan_actions(space: gym.Space, rollouts: RolloutsConfig, seed: int, episode: int) -> np.ndarray:
+    """All actions of an episode under a policy that looks at nothing, (seq_len, A) float32, encoded: ActionCodec."""
+    rng, codec = seeding.generator(seed, "rollouts/actions", episode), ActionCodec(space)
+    actions = POLICIES[draw_policy(rollouts, rng)](codec, rollouts.seq_len, rng, rollouts)
+    return codec.snap(torch.from_numpy(actions)).float().numpy()
 
 
 class Driver(Protocol):
     """Who drives an episode."""
 
     def act(self, step: int, frame: np.ndarray) -> np.ndarray:
-        """The action (A,) float32, inside the bounds, on seeing this frame (H,W,C) uint8."""
+        """The encoded action (A,) float32 on seeing this frame (H,W,C) uint8."""
 
 
 class Planned:
@@ -116,13 +114,11 @@ class Agent(Protocol):
 
     record: dict  # what it is and how many environment steps it cost, for the shard's summary
 
-    def driver(self, space: gym.spaces.Box, noise: np.ndarray) -> Driver:
+    def driver(self, space: gym.Space, noise: np.ndarray) -> Driver:
         """One episode of it, with noise (seq_len, A) added to its actions."""
 
 
-def make_driver(
-    space: gym.spaces.Box, rollouts: RolloutsConfig, seed: int, episode: int, agent: Agent | None
-) -> Driver:
+def make_driver(space: gym.Space, rollouts: RolloutsConfig, seed: int, episode: int, agent: Agent | None) -> Driver:
     """The driver of an episode.
 
     The agent's noise is Ornstein-Uhlenbeck noise around 0 with sigma ou_sigma times the episode's own share of
@@ -133,7 +129,7 @@ def make_driver(
         return Planned(plan_actions(space, rollouts, seed, episode))
     if agent is None:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
-    sigma = per_action(rollouts.ou_sigma, (space.high - space.low) / 4, "rollouts.ou_sigma")
+    sigma = per_action(rollouts.ou_sigma, ActionCodec(space).reach / 2, "rollouts.ou_sigma")
     noise = walk_noise(rng, rollouts.seq_len, len(sigma), rollouts.ou_theta)
     return agent.driver(space, rng.uniform(0, rollouts.agent_noise) * sigma * noise)
 
@@ -251,7 +247,7 @@ def generate_rollouts(
     """
     env = env or EnvConfig(id=env_name)
     size = min(32, num_rollouts)
-    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, shard_size=size, seq_len=seq_len)
+    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, shard_size=size, seq_len=seq_len, env_name=env.id)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with workers(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
@@ -263,7 +259,7 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     """The body of the programs that collect rollouts: the shard that the flags ask for, or all."""
     run = cli.run_config(args)
     env = settings.from_args(args, EnvConfig)
-    rollouts = settings.from_args(args, RolloutsConfig)
+    rollouts = settings.from_args(args, RolloutsConfig, env_name=env.id)
     checkpoint.prepare_folder(run.data_dir)
     if args.shard is not None and args.shard < 0:
         raise UserError(f"--shard: expected at least 0, found {args.shard}")

@@ -2,7 +2,8 @@
 
 A sequence of L steps starting at row s holds the rows s .. s+L-1 and, as what follows them, the rows
 s+1 .. s+L. The last row of an episode has no successor: `valid` is 0 there, so that its reward and
-terminal are learnt and its next latent is not asked for.
+terminal are learnt and its next latent is not asked for. An episode shorter than L is one sequence, whose rows after
+the episode's end are `padding`: they repeat its last row, and nothing is learnt from them.
 """
 
 from collections.abc import Iterator
@@ -28,38 +29,38 @@ def sequence_starts(
         rng: draws where in an episode the first sequence starts; without it that is the episode's first row.
 
     Returns:
-        starts (S,), last rows (S,). Episodes shorter than seq_len give none.
+        starts (S,), last rows (S,). An episode shorter than seq_len gives one sequence.
     """
     starts, lasts = [], []
     for begin, end in pairwise(offsets):
-        spare = (end - begin) - seq_len
-        if spare < 0:
-            continue
+        spare = max(0, (end - begin) - seq_len)
         phase = int(rng.integers(min(seq_len, spare + 1))) if rng is not None else 0
-        rows = np.arange(begin + phase, end - seq_len + 1, seq_len)
+        rows = np.arange(begin + phase, max(begin, end - seq_len) + 1, seq_len)
         starts.append(rows)
         lasts.append(np.full(len(rows), end - 1))
-    if not starts:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
     return np.concatenate(starts), np.concatenate(lasts)
 
 
-def rows_of(starts: np.ndarray, lasts: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (L+1, B), time first: the sequences and one row more; and valid (L, B), see above."""
+def rows_of(
+    starts: np.ndarray, lasts: np.ndarray, seq_len: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
+    """Rows (L+1, B), time first: the sequences and one row more; rows (L, B); and valid and padding (L, B) float32."""
     rows = starts[None, :] + np.arange(seq_len + 1)[:, None]
-    valid = rows[1:] <= lasts[None, :]
-    return np.minimum(rows, lasts[None, :]), rows[:-1], valid
+    inside = torch.from_numpy(rows <= lasts[None, :]).float()
+    rows = np.minimum(rows, lasts[None, :])
+    return rows, rows[:-1], {"valid": inside[1:], "padding": 1 - inside[:-1]}
 
 
-def need_sequences(starts: np.ndarray, seq_len: int, where: str) -> None:
-    if not len(starts):
-        raise UserError(f"mdrnn.seq_len: expected episodes of at least {seq_len} steps, found none in {where}")
+def need_sequences(offsets: np.ndarray, where: str) -> None:
+    if not (np.diff(offsets) > 1).any():
+        raise UserError(f"mdrnn: expected episodes of at least 2 steps, found none in {where}")
 
 
 class LatentSequenceDataset(torch.utils.data.Dataset):
     """Sequences of precomputed latents, cut afresh for each epoch (`batches`) or fixed (indexing).
 
-    An item is a dict of latents, next_latents (L, latent_size), actions (L, A), rewards, terminals and valid (L,);
+    An item is a dict of latents, next_latents (L, latent_size), actions (L, A), rewards, terminals, valid and padding
+    (L,);
     z = mu + sigma * noise is drawn anew every time.
 
     Args:
@@ -80,7 +81,12 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
         self.offsets, self.seq_len = bounds, seq_len
         self.arrays = {key: torch.from_numpy(array) for key, array in arrays.items()}
         self.starts, self.lasts = sequence_starts(bounds, seq_len)
-        need_sequences(self.starts, seq_len, str(path))
+        need_sequences(bounds, str(path))
+
+    @property
+    def reward_scale(self) -> float:
+        """Standard deviation of the rewards."""
+        return float(self.arrays["rewards"].std(correction=0))
 
     @property
     def action_size(self) -> int:
@@ -100,14 +106,14 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
 
     def gather(self, starts: np.ndarray, lasts: np.ndarray) -> dict[str, torch.Tensor]:
         """The sequences that start at these rows as one batch, time first: (L, B, ...)."""
-        around, rows, valid = rows_of(starts, lasts, self.seq_len)
+        around, rows, inside = rows_of(starts, lasts, self.seq_len)
         mu, logsigma = self.arrays["latents"][around], self.arrays["logsigmas"][around]
         z = mu + logsigma.exp() * torch.randn_like(mu)
         return {
             "latents": z[:-1],
             "next_latents": z[1:],
             **{key: self.arrays[key][rows] for key in ("actions", "rewards", "terminals")},
-            "valid": torch.from_numpy(valid).float(),
+            **inside,
         }
 
     def batches(
@@ -123,13 +129,18 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
 
 class SequenceDataset(RolloutDataset):
     """Sequences of frames: dicts of observations, next_observations (L,3,H,W) float32 in [0,1], actions (L, A),
-    rewards, terminals and valid (L,). Indexing covers the files in memory, see RolloutDataset.
+    rewards, terminals, valid and padding (L,). Indexing covers the files in memory, see RolloutDataset.
     """
 
     def __init__(self, root: str | Path = "", seq_len: int = 32, **options) -> None:
         super().__init__(root, **options)
         self.seq_len = seq_len
-        need_sequences(sequence_starts(self.group.offsets, seq_len)[0], seq_len, str(root or self.files[0]))
+        need_sequences(self.group.offsets, str(root or self.files[0]))
+
+    @property
+    def reward_scale(self) -> float:
+        """Standard deviation of the rewards in memory."""
+        return float(self.group.rewards.std())
 
     @property
     def action_size(self) -> int:
@@ -147,12 +158,12 @@ class SequenceDataset(RolloutDataset):
 
     def gather(self, group: Group, starts: np.ndarray, lasts: np.ndarray) -> dict:
         """A batch, time first: frames (L+1, B, H, W, C) uint8 that V is to encode, and the rest as above."""
-        around, rows, valid = rows_of(starts, lasts, self.seq_len)
+        around, rows, inside = rows_of(starts, lasts, self.seq_len)
         return {
             "rows": around,
             "frames": torch.from_numpy(group.observations[around]),
             **{key: torch.from_numpy(getattr(group, key)[rows]) for key in ("actions", "rewards", "terminals")},
-            "valid": torch.from_numpy(valid).float(),
+            **inside,
         }
 
     def batches(self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0) -> Iterator[dict]:

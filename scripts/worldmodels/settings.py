@@ -4,6 +4,7 @@ Importing this module must stay cheap (no torch, no numpy): every dry run does i
 """
 
 import argparse
+import copy
 import dataclasses
 import difflib
 import json
@@ -34,12 +35,27 @@ def option(
     choices: tuple | None = None,
     role: str = RESULT,
     home: str = "",
+    suited: dict | None = None,
 ) -> Any:
     """A dataclass field with its documentation, its bounds (low <= value <= high, value > above) and its role."""
-    metadata = dict(help=help, low=low, above=above, high=high, choices=choices, role=role, home=home)
+    bounds = dict(low=low, above=above, high=high, choices=choices)
+    metadata = dict(help=help, **bounds, role=role, home=home, suited=suited)
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def suited(known: dict[str, Any], other: Any, help: str, **bounds: Any) -> Any:
+    """A field whose default, null, means what suits the environment.
+
+    Args:
+        known: environment id -> value. The section has a field env_name, elsewhere(..., "env.id").
+        other: the value for any other environment; None stays None.
+    """
+    for name, value in known.items():
+        help += f". null: {to_text(value)} in {name}"
+    rest = "never" if other is None else to_text(other)
+    return option(None, f"{help}, else {rest}", suited={**known, "": other}, **bounds)
 
 
 def elsewhere(default: Any, home: str) -> Any:
@@ -60,7 +76,10 @@ class Section:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            setattr(self, f.name, check(f, getattr(self, f.name), f"{self.section}.{f.name}".lstrip(".")))
+            value, suits = getattr(self, f.name), f.metadata["suited"]
+            if value is None and suits:
+                value = copy.copy(suits.get(self.env_name, suits[""]))
+            setattr(self, f.name, check(f, value, f"{self.section}.{key(f)}".lstrip(".")))
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("extra", {})
@@ -75,6 +94,8 @@ class Section:
 def check(f: dataclasses.Field, value: Any, name: str) -> Any:
     """The value as the field's type, or UserError naming the key, what was expected and what was found."""
     meta, kind = f.metadata, get_origin(f.type) or f.type
+    if value is None and meta["suited"]:
+        return value
     expected = kind.__name__ if not get_args(f.type) else f"list of {get_args(f.type)[0].__name__}"
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -115,9 +136,14 @@ def settable(cls: type[Section]) -> list[dataclasses.Field]:
     return [f for f in dataclasses.fields(cls) if f.metadata["role"] != ELSEWHERE]
 
 
-def flag(cls: type[Section], name: str) -> str:
+def key(f: dataclasses.Field) -> str:
+    """The field's name in config.yaml: `import_` is `import`, which Python keeps for itself."""
+    return f.name.rstrip("_")
+
+
+def flag(cls: type[Section], f: dataclasses.Field) -> str:
     """The command-line flag of a field."""
-    return f"--{cls.prefix}{name.replace('_', '-')}"
+    return f"--{cls.prefix}{key(f).replace('_', '-')}"
 
 
 def to_text(value: Any) -> str:
@@ -127,7 +153,7 @@ def to_text(value: Any) -> str:
 def options(section: Section, roles: tuple[str, ...] = (RESULT, BUDGET)) -> str:
     """The section as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
     pairs = {
-        flag(type(section), f.name): to_text(getattr(section, f.name))
+        flag(type(section), f): to_text(getattr(section, f.name))
         for f in settable(type(section))
         if f.metadata["role"] in roles
     }
@@ -164,7 +190,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
     group = parser.add_argument_group(f"options of {cls.section or 'the run'}")
     for f in settable(cls):
         default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
-        name = flag(cls, f.name)
+        name = flag(cls, f)
         group.add_argument(
             name,
             dest=f"{cls.section}.{f.name}",
