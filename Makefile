@@ -1,5 +1,6 @@
 # make run    everything, from nothing to results/carracing/eval.json, with all cores
 # make smoke  the whole chain in three minutes, to see that it works
+# make report one HTML file to look at what make run made: results/carracing/report.html
 # make test   the test suite
 #
 # All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
@@ -7,13 +8,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke test lint
+.PHONY: run smoke report test lint
 
 run: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules
 
 smoke: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
+
+report: .venv/run
+	$(BIN)/snakemake --report results/carracing/report.html
 
 test: lint
 	$(BIN)/python -m pytest tests
