@@ -2,34 +2,6 @@
 # consumes: what the stages made; of the rollouts some held-out ones
 # produces: <logdir>/report/*
 
-REPORT = f"{LOGDIR}/report"
-STAGES = {
-    "run": "1 This run",
-    "test": "2 Official test",
-    "V": "3 V, vision",
-    "M": "4 M, memory",
-    "C": "5 C, controller",
-}
-
-
-FIGURES = [f"{REPORT}/replays.npz"]  # all files made here
-
-
-def shown(stage, file, figure):
-    """A figure with its place in the report; its caption is report/<name of the file>.rst."""
-    FIGURES.append(f"{REPORT}/{file}")
-    return report(
-        FIGURES[-1],
-        category=STAGES[stage],
-        labels={"figure": figure},
-        caption=f"../report/{Path(file).stem}.rst",
-    )
-
-
-def held_out(section, most=8):
-    """Some rollouts that the stage was not trained on, or of those that it was if it held out none."""
-    return ROLLOUTS[-section.num_test_files :][:most]
-
 
 rule figures_vae:
     input:
