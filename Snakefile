@@ -29,6 +29,7 @@ else:
     include: "rules/mdrnn.smk"
     include: "rules/ctrl.smk"
     include: "rules/evaluate.smk"
+    include: "rules/ablation.smk"
 
 
 # What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.
