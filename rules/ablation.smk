@@ -33,9 +33,13 @@ rule ablation_share:
         variant="|".join(VARIANTS),
         stage="vae|latents|mdrnn",
         file=r"best\.(tar|json)|latents_\d+\.(npz|json)",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
+    conda:
+        "../envs/train.yaml"
     localrule: True
     shell:
-        'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q}'
+        'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q} 2> {log:q}'
 
 
 use rule mdrnn as ablation_mdrnn with:
