@@ -31,6 +31,7 @@ else:
     include: "rules/ctrl.smk"
     include: "rules/evaluate.smk"
     include: "rules/figures.smk"
+    include: "rules/ablation.smk"
 
 
 # What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.

@@ -74,6 +74,10 @@ PRODUCTS = [
     f"{LOGDIR}/eval.json",
 ]
 
+# What a user has plugged in: the code of the environment, and of V's network.
+OF_ENV = CONFIG.env.import_
+OF_VAE = CONFIG.vae.model if ":" in CONFIG.vae.model else ""
+
 # The interpreter that has the dependencies: a conda environment's, or the one that runs Snakemake.
 CONDA = "conda" in {
     str(method) for method in workflow.deployment_settings.deployment_method
@@ -86,32 +90,34 @@ def options(*sections):
     return " ".join([f"--seed {CONFIG.seed}", *map(settings.options, sections)])
 
 
-def code(script):
-    """The fingerprint of all code that a script runs."""
-    return fingerprint(f"{workflow.basedir}/scripts/{script}")
+def code(script, *users):
+    """The fingerprint of all code that a script runs, with a user's own modules, as env.import and vae.model name them."""
+    return fingerprint(f"{workflow.basedir}/scripts/{script}", *users)
 
 
-def command(script, *sections, rollouts=False, mpi=False, more=""):
+def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
     """The start of a job's command: the program and the flags that cannot change its result.
+
+    The run's folder is LOGDIR or, for the wildcard `variant`, the folder of variants that is given.
 
     A function of `threads`: such params Snakemake does not count among the reasons to run a job again.
     """
     runner = f"{PYTHON} -m mpi4py.futures" if mpi else PYTHON
     parts = [runner, shlex.quote(f"{workflow.basedir}/scripts/{script}")]
-    for flag, value in (
-        ("--logdir", LOGDIR),
-        ("--data-dir", DATA_DIR),
-        ("--device", CONFIG.device),
-    ):
+    for flag, value in (("--data-dir", DATA_DIR), ("--device", CONFIG.device)):
         parts += [flag, shlex.quote(value)]
     if rollouts:
         parts.append(
             f"--num-rollouts {CONFIG.rollouts.num_rollouts} --shard-size {CONFIG.rollouts.shard_size}"
         )
     parts += [settings.options(section, (settings.RUNTIME,)) for section in sections]
-    return lambda wildcards, threads: " ".join(
-        [*parts, *more.split(), f"--threads {threads}"]
-    )
+
+    def whole(wildcards, threads):
+        logdir = f"{variant}/{wildcards.variant}" if variant else LOGDIR
+        more_flags = ["--logdir", shlex.quote(logdir), f"--threads {threads}"]
+        return " ".join([*parts, *more.split(), *more_flags])
+
+    return whole
 
 
 def growing(amount):

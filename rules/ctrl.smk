@@ -36,6 +36,6 @@ rule ctrl:
         ),
         command=command("train_controller.py", CONFIG.ctrl, mpi=MPI),
         options=options(CONFIG.env, CONFIG.ctrl),
-        code=code("train_controller.py"),
+        code=code("train_controller.py", OF_ENV, OF_VAE),
     shell:
         "{params.launcher} {params.command} {params.options} --log {log:q}"

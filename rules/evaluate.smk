@@ -27,7 +27,7 @@ rule evaluate_shard:
     params:
         command=command("evaluate.py", CONFIG.evaluate),
         options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py"),
+        code=code("evaluate.py", OF_ENV, OF_VAE),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
 
@@ -52,6 +52,6 @@ rule evaluate:
     params:
         command=command("evaluate.py", CONFIG.evaluate),
         options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py"),
+        code=code("evaluate.py", OF_ENV, OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"

@@ -26,6 +26,6 @@ rule latents:
         gpu=1,
     params:
         command=command("encode_latents.py", CONFIG.latents, rollouts=True),
-        code=code("encode_latents.py"),
+        code=code("encode_latents.py", OF_VAE),
     shell:
         "{params.command} --log {log:q}"

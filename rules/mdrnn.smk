@@ -45,6 +45,6 @@ rule mdrnn:
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
         ),
         options=options(CONFIG.latents, CONFIG.mdrnn),
-        code=code("train_mdrnn.py"),
+        code=code("train_mdrnn.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"

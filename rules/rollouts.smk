@@ -46,6 +46,6 @@ rule rollouts_shard:
     params:
         command=command(COLLECT, CONFIG.rollouts),
         options=options(CONFIG.env, CONFIG.rollouts),
-        code=code(COLLECT),
+        code=code(COLLECT, OF_ENV),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"

@@ -25,6 +25,6 @@ rule vae:
     params:
         command=command("train_vae.py", CONFIG.vae, rollouts=True),
         options=options(CONFIG.vae),
-        code=code("train_vae.py"),
+        code=code("train_vae.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"

@@ -28,7 +28,8 @@ def main(args) -> None:
     if args.shard is not None and not 0 <= args.shard < test.shards:
         raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
-    identity = cli.identity(settings.options(env, (settings.RESULT,)), versions("gymnasium"), *agent)
+    options = settings.options(env, (settings.RESULT,))
+    identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.import_,))
     if args.shard is not None:
         name = f"{args.shard}_of_{test.shards}"
         seeds = seeds[args.shard :: test.shards]

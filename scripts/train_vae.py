@@ -17,7 +17,8 @@ def main(args) -> None:
     checkpoint.prepare_folder(f"{run.logdir}/vae")
     files = cli.rollout_files(args)
     # The state may be continued with more epochs, but not with other options, code or rollouts.
-    identity = cli.identity(run.seed, settings.options(vae, (settings.RESULT,)), *map(checkpoint.digest, files))
+    digests = map(checkpoint.digest, files)
+    identity = cli.identity(run.seed, settings.options(vae, (settings.RESULT,)), *digests, users=(vae.model,))
     result = train_vae(files, vae, run.seed, identity, cli.device(run.device))
     best = result["best"] | {"env_steps": count_steps(files)}
     checkpoint.write_best(f"{run.logdir}/vae", best, result["history"])

@@ -153,7 +153,7 @@ def test_the_episode_limit_is_an_option():
     "env, message",
     [
         (EnvConfig(id="Endless-v0", import_="arena"), "env.max_episode_steps: expected a number, since Endless-v0"),
-        (EnvConfig(import_="no_such_package"), "env.import: expected a module that can be imported, found 'no_such_"),
+        (EnvConfig(import_="no_such_package"), "env.import: expected a module to import, found 'no_such_"),
         (EnvConfig(id="Blackjack-v1"), "env.max_episode_steps: expected a number"),
         (EnvConfig(id="Acrobot-v1", kwargs={"render_mode": "rgb_array_list"}), ""),
     ],

@@ -198,7 +198,7 @@ CASES = {
     ),
     "a module that is not there": (
         script("collect_rollouts", "--env-import", "no_such_module"),
-        "env.import: expected a module that can be imported, found 'no_such_module'",
+        "env.import: expected a module to import, found 'no_such_module'",
     ),
     "too few squashes": (
         script("train_controller", "--squash", '["tanh", "tanh"]'), "ctrl.squash: expected 1 or 3 entries",

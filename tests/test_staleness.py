@@ -115,6 +115,10 @@ def lose(file: str) -> Edit:
 def other(f: dataclasses.Field, value):
     """Another legal value of this field, or None if there is none."""
     meta = f.metadata
+    if f.name == "model":
+        return "worldmodels.vae:ConvVAE"
+    if f.name == "hidden":
+        return [8]
     if f.name == "mixture":
         return {"ou": 1.0}
     if f.name == "squash":
@@ -182,9 +186,9 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), stale)
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
-        "actions": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae", "training": "vae", "vae": "vae",
-        "latents": "latents", "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl",
-        "evolution": "ctrl", "evaluation": "evaluate", "on_policy": None,
+        "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
+        "training": "vae", "vae": "vae", "latents": "latents", "sequences": "mdrnn", "mdrnn": "mdrnn",
+        "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl", "evaluation": "evaluate", "on_policy": None,
         "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},

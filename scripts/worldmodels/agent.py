@@ -10,9 +10,9 @@ import torch
 from worldmodels import checkpoint
 from worldmodels.actions import ActionCodec
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
-from worldmodels.mdrnn import MDRNNCell, load_mdrnn, to_cell
+from worldmodels.mdrnn import Hidden, MDRNNCell, load_mdrnn, to_cell
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, encode, load_vae
+from worldmodels.vae import VAE, encode, load_vae
 
 
 @dataclass
@@ -22,10 +22,15 @@ class WorldModel:
     env_steps: steps of the environment that they were trained on.
     """
 
-    vae: ConvVAE
+    vae: VAE
     cell: MDRNNCell
     device: torch.device
     env_steps: int
+
+    def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> list[torch.Tensor]:
+        """What ctrl.features names, for a controller: z (B,n), h and c (B,H) of M's last layer."""
+        parts = dict(zip("hc", self.cell.last_layer(hidden)), z=z)
+        return [parts[name] for name in names]
 
 
 def load_world_model(logdir: str, device: torch.device) -> WorldModel:
@@ -80,7 +85,7 @@ class Squash:
         return torch.maximum(torch.minimum(torch.where(self.scaled, scaled, clipped), self.high), self.low)
 
 
-Policy = Callable[[np.ndarray, torch.Tensor, torch.Tensor], torch.Tensor]
+Policy = Callable[..., torch.Tensor]
 
 
 @torch.inference_mode()
@@ -90,16 +95,18 @@ def play_episodes(
     policy: Policy,
     time_limit: int = 0,
     stall_limit: int = 0,
+    features: str = "zh",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Play one episode a lane; an ended episode leaves the batch.
 
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
     Args:
-        policy: (alive lanes (k,), z (k,n), h (k,H)) -> actions (k,A) within the bounds.
+        policy: (alive lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A).
         time_limit: longest episode, steps; 0: as the environment has it.
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps up to
             time_limit what those steps cost on average; 0: never.
+        features: what the policy is shown, see ctrl.features.
 
     Returns:
         returns (B,) float64 and lengths (B,) int64.
@@ -112,8 +119,9 @@ def play_episodes(
     step, limit = 0, time_limit or lanes.limit
     while len(alive):
         z, _ = encode(world.vae, torch.from_numpy(frames))
-        actions = policy(alive, z, hidden[0])
-        hidden = world.cell.remember(actions, z, hidden)
+        actions = policy(alive, *world.features(features, z, hidden))
+        if features != "z":
+            hidden = world.cell.remember(actions, z, hidden)
         frames, rewards, terminated, truncated = lanes.step(alive, actions.cpu().numpy())
         step += 1
         returns[alive] += rewards
@@ -130,5 +138,5 @@ def play_episodes(
             done |= np.isin(alive, stuck)
         if done.any():
             kept = torch.from_numpy(~done).to(world.device)
-            alive, frames, hidden = alive[~done], frames[~done], (hidden[0][kept], hidden[1][kept])
+            alive, frames, hidden = alive[~done], frames[~done], tuple(part[kept] for part in hidden)
     return returns, lengths

@@ -99,9 +99,13 @@ def run_config(args: argparse.Namespace) -> RunConfig:
     return settings.from_args(args, RunConfig, **env)
 
 
-def identity(*parts: Any) -> str:
-    """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs)."""
-    text = "\n".join([fingerprint(sys.argv[0]), *map(str, parts)])
+def identity(*parts: Any, users: tuple[str, ...] = ()) -> str:
+    """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs).
+
+    Args:
+        users: modules of a user's own that the program runs.
+    """
+    text = "\n".join([fingerprint(sys.argv[0], *users), *map(str, parts)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -68,7 +68,9 @@ class EnvConfig(Section):
         "", "package or module that registers the environment; found where it is installed or in the working directory"
     )
     height: int = option(
-        64, "height of the frames that V sees, pixels; the built-in V takes 32 to 64 in eights, then sixteens", low=1
+        64,
+        "height of the frames that V sees, pixels; ConvVAE takes 32, 40, 48, 56, 64, 80, 96, 112, 128, ...",
+        low=1,
     )
     width: int = option(64, "width of the frames that V sees, pixels, as the height", low=1)
     grey: bool = option(False, "frames in grey: one channel instead of three")
@@ -138,6 +140,11 @@ class WMVAEConfig(Section):
     section = "vae"
     height: int = elsewhere(64, "env.height")
     width: int = elsewhere(64, "env.width")
+    model: str = option(
+        "ConvVAE",
+        "the network: ConvVAE, or module:Class of your own, found where it is installed or in the working directory; "
+        "see docs/extending.md",
+    )
     latent_size: int = option(32, "size of z", low=1)
     device: str = elsewhere("auto", "device")
     train_batch_size: int = option(
@@ -186,7 +193,9 @@ class WMMDNRNNConfig(Section):
     section = "mdrnn"
     latent_size: int = elsewhere(32, "V's checkpoint (set vae.latent_size)")
     action_size: int = elsewhere(3, "the rollouts")
-    hidden_size: int = option(256, "units of the LSTM", low=1)
+    cell: str = option("lstm", "lstm or gru", choices=("lstm", "gru"))
+    hidden_size: int = option(256, "units of a layer of the LSTM or GRU", low=1)
+    num_layers: int = option(1, "layers of the LSTM or GRU; C is shown the last one's state", low=1)
     gmm_components: int = option(5, "Gaussians in the mixture", low=1)
     device: str = elsewhere("auto", "device")
     batch_size: int = option(
@@ -195,7 +204,7 @@ class WMMDNRNNConfig(Section):
         low=1,
     )
     seq_len: int = option(32, "steps a sequence", low=2)
-    num_epochs: int = option(30, "epochs at most", low=1, role=BUDGET)
+    num_epochs: int = option(30, "epochs at most; 0: M keeps its first, random weights", low=0, role=BUDGET)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = option(8, "last rollouts held out for validation; 0: train on all", low=0)
     learning_rate: float = option(1e-3, "RMSprop's learning rate (alpha 0.9)", above=0.0)
@@ -211,7 +220,7 @@ class WMMDNRNNConfig(Section):
 
 @dataclass
 class WMControllerConfig(Section):
-    """C, the linear controller, by CMA-ES."""
+    """C, the controller, by CMA-ES."""
 
     section = "ctrl"
     latent_size: int = elsewhere(32, "V's checkpoint (set vae.latent_size)")
@@ -219,6 +228,12 @@ class WMControllerConfig(Section):
     action_size: int = elsewhere(3, "M's checkpoint")
     env_name: str = elsewhere("CarRacing-v3", "env.id")
     logdir: str = elsewhere("results/carracing", "logdir")
+    features: str = option(
+        "zh",
+        "what C is shown: z, V's code; h, M's hidden state; c, the state of M's LSTM cells",
+        choices=("z", "h", "zh", "zhc"),
+    )
+    hidden: list[int] = option([], "widths of C's hidden layers (tanh), as [40]; empty: C is linear", low=1)
     squash: list[str] = suited(
         {"CarRacing-v3": ["tanh", "tanh", "clip_tanh"]},
         [],
@@ -239,6 +254,7 @@ class WMControllerConfig(Section):
     )
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
+    cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
     max_env_steps: int = option(600000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
     target_return: float = suited(
@@ -351,6 +367,9 @@ def check_together(loaded: types.SimpleNamespace) -> None:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if loaded.mdrnn.seq_len > longest:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
+    if loaded.mdrnn.cell == "gru" and "c" in loaded.ctrl.features:
+        raise UserError("ctrl.features: expected z, h or zh, since a GRU (mdrnn.cell) has no c, found 'zhc'")
+    check_size(loaded)
     if loaded.evaluate.shards > loaded.evaluate.num_episodes:
         raise UserError(
             f"evaluate.shards: expected at most evaluate.num_episodes, {loaded.evaluate.num_episodes}, "
@@ -358,6 +377,20 @@ def check_together(loaded: types.SimpleNamespace) -> None:
         )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):
         raise UserError(f"device: expected auto, cpu, cuda or cuda:N, found {loaded.device!r}")
+
+
+def check_size(loaded: types.SimpleNamespace) -> None:
+    """Whether the built-in V takes the frames' size: its layers halve it until a few pixels are left."""
+    if loaded.vae.model != "ConvVAE":
+        return
+    step, least = (16, 64) if min(loaded.env.height, loaded.env.width) >= 64 else (8, 32)
+    for name in ("height", "width"):
+        size = getattr(loaded.env, name)
+        if size < least or size % step:
+            raise UserError(
+                f"env.{name}: expected 32, 40, 48 or 56, or, both sides, 64, 80, 96, 112, 128, ... for ConvVAE, "
+                f"found {size}"
+            )
 
 
 def needs_agent(rollouts: RolloutsConfig) -> bool:

@@ -1,7 +1,9 @@
-"""C: the linear controller (paper, section 2.4), and episodes of many controllers at once in worker processes."""
+"""C: the controller (paper, section 2.4), and episodes of many controllers at once in worker processes."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,72 @@ from worldmodels.workers import worker_device
 
 
 class Controller(nn.Module):
-    """One linear layer: latent (B,n), hidden (B,H) -> outputs (B,A), not yet within the actions' bounds."""
+    """Latent (B,n), hidden (B,H) -> outputs (B,A), not yet within the actions' bounds: one linear layer.
 
-    def __init__(self, latent_size: int, hidden_size: int, action_size: int) -> None:
+    Args:
+        features: what it is shown, in this order, see ctrl.features.
+        hidden: widths of hidden layers, with tanh; none in the paper's agent.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        hidden_size: int,
+        action_size: int,
+        features: str = "zh",
+        hidden: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.fc = nn.Linear(latent_size + hidden_size, action_size)
+        self.features = features
+        sizes = {"z": latent_size, "h": hidden_size, "c": hidden_size}
+        widths = [sum(sizes[name] for name in features), *hidden]
+        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.fc = nn.Linear(widths[-1], action_size)
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        return [*self.hidden, self.fc]
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.fc(torch.cat(inputs, dim=-1))
+        x = torch.cat(inputs, dim=-1)
+        for layer in self.hidden:
+            x = torch.tanh(layer(x))
+        return self.fc(x)
+
+
+class ManyControllers:
+    """Controllers of one shape, each acting for itself, evaluated as one batched product a layer.
+
+    Args:
+        parameters: (B, P), a controller's a row.
+        like: a controller of their shape.
+    """
+
+    def __init__(self, parameters: torch.Tensor, like: Controller) -> None:
+        self.layers, start = [], 0
+        for layer in like.layers:
+            rows, columns = layer.weight.shape
+            matrix, bias, _ = parameters[:, start:].tensor_split((rows * columns, rows * columns + rows), dim=1)
+            self.layers.append((matrix.unflatten(1, (rows, columns)), bias.unsqueeze(-1)))
+            start += rows * columns + rows
+
+    def act(self, alive: np.ndarray, *inputs: torch.Tensor) -> torch.Tensor:
+        """The outputs (k, A) of these controllers (k,), each on its own row of the inputs (k, ...)."""
+        x = torch.cat(inputs, dim=-1).unsqueeze(-1)
+        for i, (matrix, bias) in enumerate(self.layers):
+            x = torch.baddbmm(bias[alive], matrix[alive], x.tanh() if i else x)
+        return x.squeeze(-1)
+
+
+def make_controller(config: dict, world: WorldModel | None = None) -> Controller:
+    """A controller of the sizes in a checkpoint's config, or of this world's and the config's shape."""
+    sizes = {"features": "zh", "hidden": []} | config
+    if world is not None:
+        cell = world.cell
+        sizes |= {"latent_size": cell.latents, "hidden_size": cell.hiddens, "action_size": cell.actions}
+        if "c" in sizes["features"] and cell.cell == "gru":
+            raise UserError("ctrl.features: expected z, h or zh, since M is a GRU, which has no c, found 'zhc'")
+    return Controller(*(sizes[key] for key in ("latent_size", "hidden_size", "action_size", "features", "hidden")))
 
 
 def flatten_parameters(module: nn.Module) -> np.ndarray:
@@ -46,8 +106,7 @@ def load_controller(path: str | Path) -> tuple[Controller, dict]:
     """The trained controller and its checkpoint."""
     saved = checkpoint.load(path, ("state_dict", "config"))
     try:
-        sizes = saved["config"]
-        controller = Controller(sizes["latent_size"], sizes["hidden_size"], sizes["action_size"])
+        controller = make_controller(saved["config"])
         controller.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: expected C's checkpoint, found another ({str(error).splitlines()[0]})") from None
@@ -66,19 +125,16 @@ class Worker:
 
     def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
-        actions = self.squash.codec.size
         weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
-        bias = weights[:, -actions:]
-        matrices = weights[:, :-actions].unflatten(1, (actions, -1))
+        many = ManyControllers(weights, make_controller(self.config.to_dict(), self.world))
 
-        def policy(alive: np.ndarray, z: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-            # All linear controllers as one batched product.
-            features = torch.cat([z, h], dim=-1).unsqueeze(-1)
-            return self.squash(torch.baddbmm(bias[alive].unsqueeze(-1), matrices[alive], features).squeeze(-1))
+        def policy(alive: np.ndarray, *inputs: torch.Tensor) -> torch.Tensor:
+            return self.squash(many.act(alive, *inputs))
 
         lanes = make_lanes(self.env, self.backend, seeds)
         try:
-            return play_episodes(self.world, lanes, policy, self.config.time_limit, self.config.stall_limit)
+            limits = self.config.time_limit, self.config.stall_limit
+            return play_episodes(self.world, lanes, policy, *limits, features=self.config.features)
         finally:
             lanes.close()
 

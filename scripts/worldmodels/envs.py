@@ -4,11 +4,9 @@ Two backends give the same interface: Gymnasium's own environments, one after an
 EnvPool's C++ reimplementations. A lane is one episode; only the lanes that are still alive are stepped.
 """
 
-import importlib
+import importlib.util
 import json
-import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from worldmodels import users
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig
 from worldmodels.settings import UserError
@@ -72,24 +71,17 @@ def choose_backend(env: EnvConfig) -> str:
     return "envpool" if known else "gymnasium"
 
 
-def import_users(module: str) -> None:
-    """Import a module that registers environments: an installed one, or one in the working directory."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"env.import: expected a module that can be imported, found {module!r} ({error})") from None
-
-
 def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
     """The environment itself; one without image observations is made to render its frames.
 
     Raises:
         UserError: it cannot be made, shows no pictures, has a kind of actions that is not known, or never ends.
     """
-    if env.import_:
-        import_users(env.import_)
+    try:
+        if env.import_:
+            users.load(env.import_)
+    except ImportError as error:
+        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({error})") from None
     if env.max_episode_steps:
         kwargs["max_episode_steps"] = env.max_episode_steps
     try:

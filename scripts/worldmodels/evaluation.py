@@ -32,7 +32,9 @@ def evaluate_in_worker(seed: int) -> tuple[float, int]:
     world, controller, squash, env = AGENT
     lanes = GymnasiumLanes(env, [seed])
     try:
-        returns, lengths = play_episodes(world, lanes, lambda _, z, h: squash(controller(z, h)))
+        returns, lengths = play_episodes(
+            world, lanes, lambda _, *inputs: squash(controller(*inputs)), features=controller.features
+        )
     finally:
         lanes.close()
     return float(returns[0]), int(lengths[0])

@@ -15,16 +15,16 @@ from worldmodels import checkpoint, cli, interrupts, seeding
 from worldmodels.agent import Squash, load_world_model
 from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import (
-    Controller,
     Evaluator,
     Result,
     flatten_parameters,
     load_parameters,
+    make_controller,
     prepare_worker,
 )
 from worldmodels.envs import action_space
 from worldmodels.interrupts import Interrupted
-from worldmodels.settings import result_values
+from worldmodels.settings import UserError, nearest, result_values
 from worldmodels.workers import workers
 
 
@@ -34,11 +34,22 @@ class EvolutionStrategy:
     Args:
         size: number of parameters; the first mean is 0.
         seed: of its own random numbers.
+        more: further options of the library.
+
+    Raises:
+        UserError: an option that the library does not know, or that is set elsewhere.
     """
 
-    def __init__(self, size: int, sigma0: float, pop_size: int, seed: int) -> None:
+    def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, more: dict | None = None) -> None:
         self.random = np.random.RandomState(seed)
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
+        known = set(cma.CMAOptions.defaults())
+        for name in more or {}:
+            if name in options:
+                raise UserError(f"ctrl.cma: {name} is not set here, but by ctrl.pop_size and seed")
+            if name not in known:
+                raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
+        options |= more or {}
         self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
         self.fitness: list[np.ndarray] = []
         self.means: list[np.ndarray] = []  # of the distribution after each generation
@@ -236,10 +247,11 @@ def train_controller(
     """
     folder = Path(config.logdir) / "ctrl"
     world = load_world_model(config.logdir, torch.device("cpu"))
-    controller = Controller(world.cell.latents, world.cell.hiddens, world.cell.actions)
+    controller = make_controller(config.to_dict(), world)
     Squash(config.squash, action_space(env), cli.device(device))  # what is wrong should end here, not in a worker
     size = len(flatten_parameters(controller))
-    strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, seeding.number(seed, "ctrl/strategy"))
+    number = seeding.number(seed, "ctrl/strategy")
+    strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, number, config.cma)
     pieces = -(-config.pop_size * config.n_samples // config.lanes)
     count = max(1, min(cores, config.max_workers, pieces))
     with workers(count, prepare_worker, config.logdir, env, backend, config, device, kind=config.workers) as pool:

@@ -6,7 +6,10 @@ rules therefore carry this fingerprint as a parameter.
 
 import ast
 import hashlib
+import os
+import sys
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -62,9 +65,38 @@ def modules(script: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
-def fingerprint(script: str | Path) -> str:
-    """16 hexadecimal digits that change when what the script runs changes."""
+def users_files(name: str) -> list[Path]:
+    """The files of a user's module or package, named `module` or `module:Class`; none if it is not found here."""
+    top, *rest = name.partition(":")[0].split(".")
+    if top == PACKAGE.name and rest:
+        return modules(PACKAGE / f"{rest[0]}.py")
+    spec = PathFinder.find_spec(top, [*sys.path, os.getcwd()]) if top else None
+    if spec is None or spec.origin is None:
+        return []
+    origin = Path(spec.origin)
+    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+
+
+def users_code(path: Path) -> str:
+    """The code of a user's file; as it stands, if it is an installed one, of which there may be many, or broken."""
+    if "site-packages" not in path.parts:
+        try:
+            return bare(parse(path))
+        except SyntaxError:
+            pass
+    return path.read_bytes().decode(errors="replace")
+
+
+def fingerprint(script: str | Path, *users: str) -> str:
+    """16 hexadecimal digits that change when what the script runs changes.
+
+    Args:
+        users: modules of a user's own that it runs too, as `env.import` and `vae.model` name them.
+    """
     total = hashlib.sha256()
     for path in modules(script):
         total.update(f"{path.name}\n{bare(parse(path))}\n".encode())
+    for name in users:
+        for path in users_files(name):
+            total.update(f"{name} {path.name}\n{users_code(path)}\n".encode())
     return total.hexdigest()[:16]

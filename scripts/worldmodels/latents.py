@@ -10,14 +10,14 @@ from worldmodels import checkpoint, interrupts
 from worldmodels.cli import log, progress
 from worldmodels.datasets import ahead, read_rollout
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, encode
+from worldmodels.vae import VAE, encode
 
 KEYS = ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets")
 SAVE_SECONDS = 300
 
 
 def precompute_latents(
-    vae: ConvVAE, files: list[str], path: str | Path, batch_size: int = 256, identity: str | None = None
+    vae: VAE, files: list[str], path: str | Path, batch_size: int = 256, identity: str | None = None
 ) -> dict[str, np.ndarray]:
     """Encode the rollouts and write them as one .npz file.
 
@@ -64,9 +64,8 @@ def precompute_latents(
     return arrays
 
 
-def check_frames(vae: ConvVAE, frames: np.ndarray, file: str) -> None:
-    channels = vae.encoder.conv1.in_channels
-    if frames.shape[1:] != (64, 64, channels):
+def check_frames(vae: VAE, frames: np.ndarray, file: str) -> None:
+    if frames.shape[1:] != vae.image_shape:
         raise UserError(
-            f"{file}: expected frames shaped (64, 64, {channels}) as V was trained on, found {frames.shape[1:]}"
+            f"{file}: expected frames shaped {vae.image_shape} as V was trained on, found {frames.shape[1:]}"
         )

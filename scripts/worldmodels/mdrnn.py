@@ -14,17 +14,21 @@ from worldmodels.config import WMMDNRNNConfig
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError, result_values
 from worldmodels.training import Training
-from worldmodels.vae import ConvVAE, encode
+from worldmodels.vae import VAE, encode
 
-Hidden = tuple[torch.Tensor, torch.Tensor]
+Hidden = tuple[torch.Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU; each (B, layers * H), layer after layer
+CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
 
 
 class _MDRNNBase(nn.Module):
     """The output head: means, log sigmas and weights of the mixture, reward, and the terminal's logit."""
 
-    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
         super().__init__()
         self.latents, self.actions, self.hiddens, self.gaussians = latents, actions, hiddens, gaussians
+        self.cell, self.layers = cell, layers
         self.gmm_linear = nn.Linear(hiddens, (2 * latents + 1) * gaussians + 2)
 
     def head(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -43,9 +47,11 @@ class MDRNN(_MDRNNBase):
     mixture of the next latent, the reward and the terminal's logit after every step. The hidden state starts at zero.
     """
 
-    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
-        super().__init__(latents, actions, hiddens, gaussians)
-        self.rnn = nn.LSTM(latents + actions, hiddens)
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
+        super().__init__(latents, actions, hiddens, gaussians, cell, layers)
+        self.rnn = CELLS[cell][0](latents + actions, hiddens, layers)
 
     def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outputs, _ = self.rnn(torch.cat([actions, latents], dim=-1))
@@ -55,31 +61,51 @@ class MDRNN(_MDRNNBase):
 class MDRNNCell(_MDRNNBase):
     """One step at a time, for acting and dreaming.
 
-    forward(action (B,A), latent (B,n), (h, c) each (B,H)) -> mus, sigmas, logpi, rs, ds, (h, c): pass the new hidden
-    state on to the next step; start an episode from get_init_hidden.
+    forward(action (B,A), latent (B,n), hidden) -> mus, sigmas, logpi, rs, ds, hidden: pass the new hidden state on to
+    the next step; start an episode from get_init_hidden. The hidden state is (h, c) of an LSTM, each (B,H), and (h,) of
+    a GRU; with several layers, each is (B, layers * H).
     """
 
-    def __init__(self, latents: int, actions: int, hiddens: int, gaussians: int) -> None:
-        super().__init__(latents, actions, hiddens, gaussians)
-        self.rnn = nn.LSTMCell(latents + actions, hiddens)
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
+        super().__init__(latents, actions, hiddens, gaussians, cell, layers)
+        self.rnn = CELLS[cell][1](latents + actions, hiddens)
+        self.deeper = nn.ModuleList(CELLS[cell][1](hiddens, hiddens) for _ in range(layers - 1))
 
     def get_init_hidden(self, batch: int) -> Hidden:
-        zeros = self.gmm_linear.weight.new_zeros(batch, self.hiddens)
-        return zeros, zeros.clone()
+        zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
+        return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
     def remember(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
         """The new hidden state alone: what a controller needs."""
-        return self.rnn(torch.cat([action, latent], dim=-1), hidden)
+        x, news = torch.cat([action, latent], dim=-1), []
+        for cell, *state in zip([self.rnn, *self.deeper], *(part.split(self.hiddens, -1) for part in hidden)):
+            new = cell(x, tuple(state)) if self.cell == "lstm" else (cell(x, state[0]),)
+            news.append(new)
+            x = new[0]
+        return tuple(parts[0] if self.layers == 1 else torch.cat(parts, -1) for parts in zip(*news))
+
+    def last_layer(self, hidden: Hidden) -> Hidden:
+        """The hidden state of the last layer, each part (B,H): what the mixture, and a controller, is made from."""
+        return hidden if self.layers == 1 else tuple(part[:, -self.hiddens :] for part in hidden)
 
     def forward(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> tuple:
         hidden = self.remember(action, latent, hidden)
-        return *self.head(hidden[0]), hidden
+        return *self.head(self.last_layer(hidden)[0]), hidden
 
 
 def to_cell(mdrnn: MDRNN) -> MDRNNCell:
     """The cell that does step by step what the network does to a sequence: the same weights."""
-    cell = MDRNNCell(mdrnn.latents, mdrnn.actions, mdrnn.hiddens, mdrnn.gaussians)
-    cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in mdrnn.state_dict().items()})
+    sizes = (mdrnn.latents, mdrnn.actions, mdrnn.hiddens, mdrnn.gaussians)
+    cell = MDRNNCell(*sizes, mdrnn.cell, mdrnn.layers)
+
+    def renamed(name: str) -> str:
+        kind, _, layer = name.partition("_l")
+        return kind if layer == "0" else f"deeper.{int(layer) - 1}.{kind.removeprefix('rnn.')}"
+
+    weights = {renamed(name) if name.startswith("rnn.") else name: w for name, w in mdrnn.state_dict().items()}
+    cell.load_state_dict(weights)
     return cell.to(mdrnn.gmm_linear.weight.device)
 
 
@@ -138,7 +164,7 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
     return values.mean() if mask is None else (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def to_latent(vae: ConvVAE, frames: torch.Tensor) -> torch.Tensor:
+def to_latent(vae: VAE, frames: torch.Tensor) -> torch.Tensor:
     """uint8 frames (L,B,H,W,C) -> sampled z (L, B, latent_size), the noise drawn as for precomputed latents."""
     mu, logsigma = encode(vae, frames.flatten(0, 1))
     mu, logsigma = (part.unflatten(0, frames.shape[:2]).clone() for part in (mu, logsigma))
@@ -149,8 +175,9 @@ def load_mdrnn(path: str | Path, device: torch.device | str = "cpu") -> tuple[MD
     """The trained network in evaluation mode, and its checkpoint."""
     saved = checkpoint.load(path, ("state_dict", "config"))
     try:
-        sizes = saved["config"]
-        mdrnn = MDRNN(sizes["latent_size"], sizes["action_size"], sizes["hidden_size"], sizes["gmm_components"])
+        values = {"cell": "lstm", "num_layers": 1} | saved["config"]
+        sizes = ("latent_size", "action_size", "hidden_size", "gmm_components", "cell", "num_layers")
+        mdrnn = MDRNN(*(values[name] for name in sizes))
         mdrnn.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: expected M's checkpoint, found another ({str(error).splitlines()[0]})") from None
@@ -164,7 +191,7 @@ def train_mdrnn(
     seed: int,
     identity: str,
     device: torch.device,
-    vae: ConvVAE | None = None,
+    vae: VAE | None = None,
 ) -> dict:
     """Train M; checkpoint.tar, the state to continue from, goes to <logdir>/mdrnn.
 
@@ -176,7 +203,8 @@ def train_mdrnn(
         What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
     """
     torch.manual_seed(seeding.number(seed, "mdrnn/weights"))
-    mdrnn = MDRNN(config.latent_size, config.action_size, config.hidden_size, config.gmm_components).to(device)
+    sizes = (config.latent_size, config.action_size, config.hidden_size, config.gmm_components)
+    mdrnn = MDRNN(*sizes, config.cell, config.num_layers).to(device)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
     training = Training(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
 
@@ -192,6 +220,8 @@ def train_mdrnn(
         count = sum(part["count"] for part in sums)
         return {name: sum(part[name] for part in sums) / count for name in ("gmm", "bce", "mse", "loss")}
 
+    if not config.num_epochs:  # the experiment with a random M
+        training.keep_weights(validate()["loss"])
     while not training.over:
         epoch = training.epoch + 1
 

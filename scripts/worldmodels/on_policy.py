@@ -44,7 +44,8 @@ class AgentDriver:
     def act(self, step: int, frame: np.ndarray) -> np.ndarray:
         world = self.agent.world
         z, _ = encode(world.vae, torch.from_numpy(frame[None]))
-        clean = self.squash(self.agent.controller(z, self.hidden[0])).numpy()
+        controller = self.agent.controller
+        clean = self.squash(controller(*world.features(controller.features, z, self.hidden))).numpy()
         action = self.squash.codec.snap(torch.from_numpy(clean + self.noise[step])).float()
         self.hidden = world.cell.remember(action, z, self.hidden)
         return action[0].numpy()

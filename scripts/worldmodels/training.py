@@ -178,10 +178,14 @@ class Training:
         self.scheduler.step(precision)
         self.early_stopping.step(precision)
         if precision < self.best["precision"]:
-            weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-            self.best = {"epoch": self.epoch, "precision": precision, "state_dict": weights}
+            self.keep_weights(precision)
         self.save()
         interrupts.check()
+
+    def keep_weights(self, precision: float) -> None:
+        """Take the present weights for the best so far."""
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.best = {"epoch": self.epoch, "precision": precision, "state_dict": weights}
 
 
 def random_states() -> list[torch.Tensor]:

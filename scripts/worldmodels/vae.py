@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from worldmodels import checkpoint, interrupts, seeding
+from worldmodels import checkpoint, interrupts, seeding, users
 from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
@@ -18,60 +18,153 @@ from worldmodels.training import Training
 
 
 class ConvVAEEncoder(nn.Module):
-    """Images (B,C,64,64) in [0,1] -> mu, logsigma, both (B, latent_size); sigma is the standard deviation."""
+    """Images (B,C,H,W) in [0,1] -> mu, logsigma, both (B, latent_size); sigma is the standard deviation.
 
-    def __init__(self, img_channels: int, latent_size: int) -> None:
+    Four convolutions; three where a side is less than 64.
+    """
+
+    def __init__(self, img_channels: int, latent_size: int, height: int = 64, width: int = 64) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(img_channels, 32, 4, stride=2)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
         self.conv3 = nn.Conv2d(64, 128, 4, stride=2)
-        self.conv4 = nn.Conv2d(128, 256, 4, stride=2)
-        self.fc_mu = nn.Linear(2 * 2 * 256, latent_size)
-        self.fc_logsigma = nn.Linear(2 * 2 * 256, latent_size)
+        self.convs = [self.conv1, self.conv2, self.conv3]
+        if min(height, width) >= 64:
+            self.conv4 = nn.Conv2d(128, 256, 4, stride=2)
+            self.convs.append(self.conv4)
+        for _ in self.convs:
+            height, width = (height - 2) // 2, (width - 2) // 2
+        features = self.convs[-1].out_channels * height * width
+        self.fc_mu = nn.Linear(features, latent_size)
+        self.fc_logsigma = nn.Linear(features, latent_size)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+        for conv in self.convs:
             x = F.relu(conv(x))
         x = x.flatten(1)
         return self.fc_mu(x), self.fc_logsigma(x)
 
 
 class ConvVAEDecoder(nn.Module):
-    """Latents (B, latent_size) -> images (B,C,64,64) in [0,1]."""
+    """Latents (B, latent_size) -> images (B,C,H,W) in [0,1].
 
-    def __init__(self, img_channels: int, latent_size: int) -> None:
+    Four transposed convolutions make 64 pixels of 1, and 16 more of each further one; three, where a side is less
+    than 64, make 32 of 1, and 8 more of each further one.
+    """
+
+    def __init__(self, img_channels: int, latent_size: int, height: int = 64, width: int = 64) -> None:
         super().__init__()
-        self.fc = nn.Linear(latent_size, 1024)
+        deep = min(height, width) >= 64
+        least, step = (64, 16) if deep else (32, 8)
+        self.start = (height - least) // step + 1, (width - least) // step + 1
+        self.fc = nn.Linear(latent_size, 1024 * self.start[0] * self.start[1])
         self.deconv1 = nn.ConvTranspose2d(1024, 128, 5, stride=2)
-        self.deconv2 = nn.ConvTranspose2d(128, 64, 5, stride=2)
-        self.deconv3 = nn.ConvTranspose2d(64, 32, 6, stride=2)
-        self.deconv4 = nn.ConvTranspose2d(32, img_channels, 6, stride=2)
+        if deep:
+            self.deconv2 = nn.ConvTranspose2d(128, 64, 5, stride=2)
+            self.deconv3 = nn.ConvTranspose2d(64, 32, 6, stride=2)
+            self.deconv4 = nn.ConvTranspose2d(32, img_channels, 6, stride=2)
+            self.rest = [self.deconv2, self.deconv3, self.deconv4]
+        else:
+            self.deconv2 = nn.ConvTranspose2d(128, 64, 6, stride=2)
+            self.deconv3 = nn.ConvTranspose2d(64, img_channels, 6, stride=2)
+            self.rest = [self.deconv2, self.deconv3]
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         x = F.relu(self.fc(z))
+        x = self.widen(x) if self.start == (1, 1) else self.deconv1(x.unflatten(1, (1024, *self.start)))
+        for deconv in self.rest:
+            x = deconv(F.relu(x))
+        return torch.sigmoid(x)
+
+    def widen(self, x: torch.Tensor) -> torch.Tensor:
+        """deconv1 of a 1x1 map, given as (B, 1024)."""
         # A transposed convolution of a 1x1 map is a matrix product; torch's convolution takes ten times as long.
         # The product is laid out with channels last, as the rest of the network wants it.
         weight = self.deconv1.weight.permute(0, 2, 3, 1)
         x = (x @ weight.flatten(1)).unflatten(1, weight.shape[1:]).permute(0, 3, 1, 2)
-        x = F.relu(x + self.deconv1.bias.view(1, -1, 1, 1))
-        x = F.relu(self.deconv2(x))
-        x = F.relu(self.deconv3(x))
-        return torch.sigmoid(self.deconv4(x))
+        return x + self.deconv1.bias.view(1, -1, 1, 1)
 
 
-class ConvVAE(nn.Module):
-    """Encoder and decoder; forward: x -> (reconstruction of a sampled z, mu, logsigma)."""
+class VAE(nn.Module):
+    """What a V is: to write one, make its encoder and its decoder; forward puts them together.
 
-    def __init__(self, img_channels: int = 3, latent_size: int = 32) -> None:
+    encoder: images (B, img_channels, height, width) in [0,1] -> mu, logsigma, each (B, latent_size), where sigma is the
+    standard deviation. decoder: latents (B, latent_size) -> images in [0,1]. forward: x -> (reconstruction of a sampled
+    z, mu, logsigma).
+
+    Args:
+        img_channels: 3, or 1 in grey. latent_size: of z. height, width: of the images, pixels.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def __init__(self, img_channels: int = 3, latent_size: int = 32, height: int = 64, width: int = 64) -> None:
         super().__init__()
-        self.encoder = ConvVAEEncoder(img_channels, latent_size)
-        self.decoder = ConvVAEDecoder(img_channels, latent_size)
-        self.to(memory_format=torch.channels_last)
+        self.latent_size, self.image_shape = latent_size, (height, width, img_channels)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mu, logsigma = self.encoder(x)
         z = mu + logsigma.exp() * torch.randn_like(mu)
         return self.decoder(z), mu, logsigma
+
+
+class ConvVAE(VAE):
+    """The paper's V, for images of 64 x 64 pixels; for other sizes its first or last layers differ."""
+
+    def __init__(self, img_channels: int = 3, latent_size: int = 32, height: int = 64, width: int = 64) -> None:
+        super().__init__(img_channels, latent_size, height, width)
+        self.encoder = ConvVAEEncoder(img_channels, latent_size, height, width)
+        self.decoder = ConvVAEDecoder(img_channels, latent_size, height, width)
+        self.to(memory_format=torch.channels_last)
+
+
+def make_vae(model: str, img_channels: int, latent_size: int, height: int, width: int) -> VAE:
+    """A V with fresh weights: ConvVAE, or module:Class.
+
+    Raises:
+        UserError: there is no such class, or it is not a VAE that takes and gives what it should.
+    """
+    cls = ConvVAE if model == "ConvVAE" else find_class(model)
+    try:
+        vae = cls(img_channels, latent_size, height, width)
+    except (TypeError, RuntimeError, ValueError) as error:
+        shape = (height, width, img_channels)
+        raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None
+    if model != "ConvVAE":
+        check_vae(vae, model)
+    return vae
+
+
+def find_class(model: str) -> type[VAE]:
+    module, _, name = model.partition(":")
+    expected = f"vae.model: expected ConvVAE or module:Class, a class made of worldmodels.vae.VAE, found {model!r}"
+    if not name:
+        raise UserError(expected)
+    try:
+        cls = getattr(users.load(module), name, None)
+    except ImportError as error:
+        raise UserError(f"{expected} ({error})") from None
+    if not (isinstance(cls, type) and issubclass(cls, VAE)):
+        raise UserError(expected)
+    return cls
+
+
+@torch.no_grad()
+def check_vae(vae: VAE, model: str) -> None:
+    """Raise UserError if the network's outputs are not shaped as they should be."""
+    height, width, channels = vae.image_shape
+    images = torch.rand(2, channels, height, width)
+    try:
+        mu, logsigma = vae.eval().encoder(images)
+        found = {"mu": (mu, (2, vae.latent_size)), "logsigma": (logsigma, (2, vae.latent_size))}
+        found["decoder"] = vae.decoder(mu), tuple(images.shape)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"vae.model: {model} fails on images {tuple(images.shape)}: {reason}") from None
+    for name, (tensor, shape) in found.items():
+        if tuple(tensor.shape) != shape:
+            raise UserError(f"vae.model: expected {name} of {model} shaped {shape}, found {tuple(tensor.shape)}")
 
 
 def conv_vae_loss_fn(
@@ -94,11 +187,12 @@ def to_images(frames: torch.Tensor) -> torch.Tensor:
     return frames.permute(0, 3, 1, 2).float().div_(255)
 
 
-def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[ConvVAE, dict]:
+def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[VAE, dict]:
     """The trained network in evaluation mode, and its checkpoint."""
     saved = checkpoint.load(path, ("state_dict", "config"))
     try:
-        vae = ConvVAE(saved["config"]["img_channels"], saved["config"]["latent_size"])
+        values = {"model": "ConvVAE", "height": 64, "width": 64} | saved["config"]
+        vae = make_vae(*(values[key] for key in ("model", "img_channels", "latent_size", "height", "width")))
         vae.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: expected V's checkpoint, found another ({str(error).splitlines()[0]})") from None
@@ -106,9 +200,18 @@ def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[Conv
 
 
 @torch.inference_mode()
-def encode(vae: ConvVAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 frames (B,H,W,C) on any device -> mu, logsigma (B, latent_size) float32 on V's device."""
-    device = vae.encoder.fc_mu.weight.device
+def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 frames (B,H,W,C) on any device -> mu, logsigma (B, latent_size) float32 on V's device.
+
+    Raises:
+        UserError: V was trained on frames of another shape.
+    """
+    if frames.shape[1:] != vae.image_shape:
+        raise UserError(
+            f"env.height, env.width, env.grey: expected frames shaped {vae.image_shape} as V was trained on, "
+            f"found {tuple(frames.shape[1:])}"
+        )
+    device = next(vae.parameters()).device
     return vae.encoder(to_images(frames.to(device, non_blocking=True)))
 
 
@@ -129,10 +232,10 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     test = ObservationDataset(
         files=files, num_test_files=config.num_test_files, train=config.num_test_files == 0, buffer_size=budget
     )
-    channels = train.group.observations.shape[-1]
+    height, width, channels = train.group.observations.shape[1:]
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
-    vae = ConvVAE(channels, config.latent_size).to(device)
+    vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
@@ -160,7 +263,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)
 
-    sizes = {"img_channels": channels, "height": config.height, "width": config.width}
+    sizes = {"img_channels": channels, "height": height, "width": width}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
 
 
@@ -204,7 +307,7 @@ def batch_count(dataset: ObservationDataset, config: WMVAEConfig) -> int:
 
 
 @torch.inference_mode()
-def validate(vae: ConvVAE, losses, test: ObservationDataset, seed: int, limit: int = 4096) -> dict:
+def validate(vae: VAE, losses, test: ObservationDataset, seed: int, limit: int = 4096) -> dict:
     """Mean loss terms per image over `limit` held-out frames, always the same ones."""
     vae.eval()
     total = np.zeros(3)
@@ -218,16 +321,16 @@ def validate(vae: ConvVAE, losses, test: ObservationDataset, seed: int, limit: i
 
 
 @torch.inference_mode()
-def save_samples(vae: ConvVAE, test: ObservationDataset, folder: Path, epoch: int, seed: int) -> None:
+def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, seed: int) -> None:
     """Two pictures: held-out frames above their reconstructions, and decoded draws from the prior."""
     folder.mkdir(parents=True, exist_ok=True)
     vae.eval()
-    device = vae.encoder.fc_mu.weight.device
+    device = next(vae.parameters()).device
     frames = next(test.batches(8, seeding.generator(seed, "vae/samples"), 8))
     images = to_images(frames.to(device))
     reconst = vae.decoder(vae.encoder(images)[0])
     save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=8)
-    noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.encoder.fc_mu.out_features))
+    noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
     drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
     save_grid(folder / f"sample_{epoch:04d}.png", drawn, columns=8)
 

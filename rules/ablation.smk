@@ -1,0 +1,153 @@
+# The paper's ablation: what V alone, a hidden layer, M and M's training are each worth to the controller.
+#   snakemake --cores 8 ablation
+# consumes: this run, whose rollouts, V, latents and M the variants share, and whose own agent is the one called full
+# produces: <logdir>/ablation/<variant>, a run's folder each; <logdir>/ablation/ablation.json, .md and .png
+
+import dataclasses
+
+ABLATION = f"{LOGDIR}/ablation"
+VARIANTS = {
+    "v_only": {"ctrl": {"features": "z", "hidden": []}},
+    "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
+    "random_m": {"mdrnn": {"num_epochs": 0}},
+}
+
+
+def varied(section, before):
+    """The options of a section, and of the one before it, as the variant has them."""
+    original = getattr(CONFIG, section)
+    made = {
+        name: options(before, dataclasses.replace(original, **changes.get(section, {})))
+        for name, changes in VARIANTS.items()
+    }
+    return lambda wildcards: made[wildcards.variant]
+
+
+# What a variant shares with the run is linked into its folder, which scripts then take for a run's.
+rule ablation_share:
+    input:
+        f"{LOGDIR}/{{stage}}/{{file}}",
+    output:
+        f"{ABLATION}/{{variant}}/{{stage}}/{{file}}",
+    wildcard_constraints:
+        variant="|".join(VARIANTS),
+        stage="vae|latents|mdrnn",
+        file=r"best\.(tar|json)|latents_\d+\.(npz|json)",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
+    conda:
+        "../envs/train.yaml"
+    localrule: True
+    shell:
+        'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q} 2> {log:q}'
+
+
+use rule mdrnn as ablation_mdrnn with:
+    input:
+        data=ancient(
+            f"{ABLATION}/{{variant}}/latents/{Path(LATENTS).name}.npz"
+            if CONFIG.latents.precompute_latents
+            else ROLLOUTS
+        ),
+        summaries=(
+            f"{ABLATION}/{{variant}}/latents/{Path(LATENTS).name}.json"
+            if CONFIG.latents.precompute_latents
+            else ROLLOUT_SUMMARIES
+        ),
+        vae=ancient(f"{ABLATION}/{{variant}}/vae/best.tar"),
+        vae_summary=f"{ABLATION}/{{variant}}/vae/best.json",
+    output:
+        weights=f"{ABLATION}/{{variant}}/mdrnn/best.tar",
+        summary=f"{ABLATION}/{{variant}}/mdrnn/best.json",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_mdrnn.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/ablation_{{variant}}_mdrnn.tsv"
+    wildcard_constraints:
+        variant="|".join(name for name in VARIANTS if "mdrnn" in VARIANTS[name]),
+    params:
+        command=command(
+            "train_mdrnn.py",
+            CONFIG.mdrnn,
+            rollouts=True,
+            more=f"--memory-gb {CONFIG.vae.memory_gb}",
+            variant=ABLATION,
+        ),
+        options=varied("mdrnn", CONFIG.latents),
+        code=code("train_mdrnn.py", OF_VAE),
+
+
+ruleorder: ablation_mdrnn > ablation_share
+
+
+use rule ctrl as ablation_ctrl with:
+    input:
+        models=ancient(
+            [f"{ABLATION}/{{variant}}/{stage}/best.tar" for stage in ("vae", "mdrnn")]
+        ),
+        summaries=[
+            f"{ABLATION}/{{variant}}/{stage}/best.json" for stage in ("vae", "mdrnn")
+        ],
+    output:
+        weights=f"{ABLATION}/{{variant}}/ctrl/best.tar",
+        summary=f"{ABLATION}/{{variant}}/ctrl/best.json",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_ctrl.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/ablation_{{variant}}_ctrl.tsv"
+    params:
+        launcher=lambda wildcards, resources: (
+            f"{resources.mpi} -n {resources.tasks}" if MPI else ""
+        ),
+        command=command("train_controller.py", CONFIG.ctrl, mpi=MPI, variant=ABLATION),
+        options=varied("ctrl", CONFIG.env),
+        code=code("train_controller.py", OF_ENV, OF_VAE),
+
+
+use rule evaluate as ablation_evaluate with:
+    input:
+        models=ancient(
+            [
+                f"{ABLATION}/{{variant}}/{stage}/best.tar"
+                for stage in ("vae", "mdrnn", "ctrl")
+            ]
+        ),
+        summaries=[
+            f"{ABLATION}/{{variant}}/{stage}/best.json"
+            for stage in ("vae", "mdrnn", "ctrl")
+        ],
+    output:
+        f"{ABLATION}/{{variant}}/eval.json",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_evaluate.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/ablation_{{variant}}_evaluate.tsv"
+    threads: 32
+    params:
+        command=command("evaluate.py", CONFIG.evaluate, variant=ABLATION),
+        options=options(CONFIG.env, CONFIG.evaluate),
+        code=code("evaluate.py", OF_ENV, OF_VAE),
+
+
+rule ablation:
+    input:
+        full=f"{LOGDIR}/eval.json",
+        variants=[f"{ABLATION}/{name}/eval.json" for name in VARIANTS],
+    output:
+        multiext(f"{ABLATION}/ablation", ".json", ".md"),
+        figure=report(f"{ABLATION}/ablation.png", category="Ablation"),
+    log:
+        f"{LOGDIR}/logs/ablation.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/ablation.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        command=command("compare_agents.py"),
+        code=code("compare_agents.py"),
+    shell:
+        "{params.command} --log {log:q} --output $(dirname {output.figure:q}) --full {input.full:q} --variants {input.variants:q}"

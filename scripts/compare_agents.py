@@ -1,0 +1,71 @@
+#!/usr/bin/env python
+"""Compare the agents of an ablation: the official test of the full agent beside those of its variants.
+
+Writes <output>/ablation.json, a table ablation.md and a figure ablation.png: the mean returns with their 95 %
+intervals.
+"""
+
+from pathlib import Path
+
+from worldmodels import checkpoint, cli
+from worldmodels.cli import log
+
+NAMES = {
+    "v_only": "V only",
+    "v_hidden": "V, controller with a hidden layer",
+    "random_m": "V and M, M untrained",
+    "full": "V and M",
+}
+KEYS = ("mean", "std", "mean_95_interval", "episodes", "env_steps")
+
+
+def main(args) -> None:
+    paths = {Path(path).parent.name: path for path in args.variants} | {"full": args.full}
+    tests = {name: checkpoint.read_json(paths[name], KEYS) for name in sorted(paths, key=list(NAMES).index)}
+    agents = {name: {key: test[key] for key in KEYS} for name, test in tests.items()}
+    env = tests["full"].get("env")
+    checkpoint.write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents})
+    text = table(agents)
+    checkpoint.write_atomically(f"{args.output}/ablation.md", lambda file: file.write(text.encode()))
+    checkpoint.write_atomically(f"{args.output}/ablation.png", lambda file: draw(agents, env, file))
+    for line in text.splitlines():
+        log.info("%s", line)
+
+
+def table(agents: dict[str, dict]) -> str:
+    """The agents as a Markdown table."""
+    rows = ["| agent | return | 95 % interval of the mean | episodes | environment steps |", "|---|---|---|---|---|"]
+    for name, test in agents.items():
+        low, high = test["mean_95_interval"]
+        rows.append(
+            f"| {NAMES[name]} | {test['mean']:.1f} +- {test['std']:.1f} | {low:.1f} to {high:.1f} "
+            f"| {test['episodes']} | {test['env_steps']['total']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def draw(agents: dict[str, dict], env: str, file) -> None:
+    """The mean returns as bars, with their 95 % intervals, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 2.6), layout="constrained")
+    labels = [NAMES[name] for name in agents]
+    means = [test["mean"] for test in agents.values()]
+    halves = [(test["mean_95_interval"][1] - test["mean_95_interval"][0]) / 2 for test in agents.values()]
+    axes.barh(labels, means, xerr=halves, color="tab:blue", capsize=4)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel(f"mean return in {env}, with the 95 % interval of the mean")
+    figure.savefig(file, format="png", dpi=150)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    made = cli.parser(__doc__)
+    made.add_argument("--output", required=True, help="the folder to write to")
+    made.add_argument("--full", required=True, help="eval.json of the full agent")
+    made.add_argument("--variants", nargs="+", default=[], help="eval.json of each variant, in a folder of its name")
+    cli.main(made, main)

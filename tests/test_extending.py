@@ -1,0 +1,105 @@
+"""The examples of docs/extending.md, executed in their order, in one folder."""
+
+import json
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, planned, run_snakemake
+
+PAGE = (ROOT / "docs/extending.md").read_text()
+FILES = dict(re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE, re.S))
+COMMANDS = re.findall(r"```sh\nsnakemake (.*?)\n```", PAGE)
+# What of the chain an example runs again, after a run without changes.
+AGAIN = {
+    "vae={model: 'my_vae:DenseVAE'}": {"vae", "latents", "mdrnn", "ctrl", "evaluate"},
+    "mdrnn={cell: gru, num_layers: 2, gmm_components: 3}": {"mdrnn", "ctrl", "evaluate"},
+    "mdrnn={num_epochs: 0}": {"mdrnn", "ctrl", "evaluate"},
+    "ctrl={features: zhc, hidden: [16]}": {"ctrl", "evaluate"},
+    "ctrl={cma: {CMA_diagonal: true}}": {"ctrl", "evaluate"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("extending")
+    for name, text in FILES.items():
+        (made / name).write_text(text)
+    return made
+
+
+def flags(command: str) -> list[str]:
+    return shlex.split(command)
+
+
+def changes(command: str) -> str:
+    given = flags(command)
+    return given[given.index("--config") + 1] if "--config" in given else ""
+
+
+def test_the_page_has_its_examples():
+    assert set(FILES) == {"my_env.py", "mine.yaml", "my_vae.py"}
+    assert [changes(c) for c in COMMANDS if changes(c)] == list(AGAIN)
+    assert [c for c in COMMANDS if not changes(c)] == [COMMANDS[0], COMMANDS[0] + " ablation"]
+
+
+def test_any_gymnasium_environment_is_one_line(tmp_path):
+    command = re.search(r"\n    snakemake (.*)", PAGE)[1]
+    jobs = planned(run_snakemake("-n", *flags(command), cwd=tmp_path).stdout)
+    assert jobs["rollouts_shard"] == 4 and jobs["evaluate"] == 1
+
+
+def test_the_environment(folder):
+    run_snakemake(*flags(COMMANDS[0]), cwd=folder)
+    assert json.loads((folder / "results/reach/eval.json").read_text())["env"] == "Reach-v0"
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if changes(c)], ids=changes)
+def test_what_an_example_runs_again(command, folder):
+    run_snakemake(*flags(COMMANDS[0]), cwd=folder)
+    jobs = planned(run_snakemake("-n", *flags(command), cwd=folder).stdout)
+    assert set(jobs) - {"all"} == AGAIN[changes(command)]
+    run_snakemake(*flags(command), cwd=folder)
+    assert planned(run_snakemake("-n", *flags(command), cwd=folder).stdout) == {}
+
+
+def test_an_edit_of_the_network_is_noticed(folder):
+    command = next(flags(c) for c in COMMANDS if "DenseVAE" in c)
+    run_snakemake(*command, cwd=folder)
+    (folder / "my_vae.py").write_text(FILES["my_vae.py"].replace("nn.ReLU()", "nn.ELU()"))
+    assert "vae" in planned(run_snakemake("-n", *command, cwd=folder).stdout)
+    (folder / "my_vae.py").write_text("# a comment\n" + FILES["my_vae.py"])
+    assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
+
+
+def test_an_edit_of_the_environment_is_noticed(folder):
+    run_snakemake(*flags(COMMANDS[0]), cwd=folder)
+    (folder / "my_env.py").write_text(FILES["my_env.py"].replace("2 if action", "3 if action"))
+    jobs = planned(run_snakemake("-n", *flags(COMMANDS[0]), cwd=folder).stdout)
+    (folder / "my_env.py").write_text(FILES["my_env.py"])
+    assert set(jobs) == {"rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate", "all"}
+
+
+def test_the_ablation(folder):
+    """Rollouts and V are those of the run, M but for the untrained one; what was done is not done again."""
+    run_snakemake(*flags(COMMANDS[0]), cwd=folder)
+    command = next(flags(c) for c in COMMANDS if c.endswith(" ablation"))
+    jobs = planned(run_snakemake("-n", *command, cwd=folder).stdout)
+    assert {name: jobs[name] for name in jobs if name not in ("ablation", "ablation_share")} == {
+        "ablation_mdrnn": 1, "ablation_ctrl": 3, "ablation_evaluate": 3,
+    }  # fmt: skip
+    run_snakemake(*command, cwd=folder)
+    made = folder / "results/reach/ablation"
+    agents = json.loads((made / "ablation.json").read_text())["agents"]
+    assert list(agents) == ["v_only", "v_hidden", "random_m", "full"]
+    assert agents["full"]["mean"] == json.loads((folder / "results/reach/eval.json").read_text())["mean"]
+    assert (made / "ablation.md").read_text().count("\n") == 6 and (made / "ablation.png").stat().st_size > 5000
+    for name in agents:
+        if name != "full":
+            assert (made / name / "vae/best.tar").resolve() == (folder / "results/reach/vae/best.tar").resolve()
+    trained = json.loads((made / "random_m/mdrnn/best.json").read_text())
+    assert trained["epoch"] == 0 and trained["history"] == []
+    assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
+    more = [*command, "--config", "mdrnn={num_epochs: 3}"]
+    jobs = planned(run_snakemake("-n", *more, cwd=folder).stdout)
+    assert jobs["mdrnn"] == jobs["ctrl"] == 1 and jobs["ablation_ctrl"] == 2 and "vae" not in jobs
