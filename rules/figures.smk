@@ -2,6 +2,10 @@
 # consumes: what the stages made; of the rollouts some held-out ones
 # produces: <logdir>/report/*
 
+
+report: "../report/workflow.rst"
+
+
 REPORT = f"{LOGDIR}/report"
 STAGES = {
     "run": "1 This run",
@@ -12,7 +16,12 @@ STAGES = {
 }
 
 
-FIGURES = [f"{REPORT}/replays.npz"]  # all files made here
+FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
+FIGURES = [
+    f"{REPORT}/replays.npz",
+    f"{REPORT}/dream.gif",
+    *FILMS,
+]  # all files made here
 
 
 def shown(stage, file, figure):
@@ -120,7 +129,8 @@ rule dream:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
     output:
-        shown("C", "dream.gif", "C drives in M's dream"),
+        film=f"{REPORT}/dream.gif",
+        page=shown("C", "dream.html", "C drives in M's dream"),
     log:
         f"{LOGDIR}/logs/dream.log",
     benchmark:
@@ -136,7 +146,7 @@ rule dream:
         options=options(CONFIG.env),
         code=code("dream.py"),
     shell:
-        "{params.command} {params.options} --log {log:q} --output {output:q}"
+        "{params.command} {params.options} --log {log:q} --output {output.film:q} --page {output.page:q}"
 
 
 rule replay:
@@ -145,9 +155,8 @@ rule replay:
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
         test=f"{LOGDIR}/eval.json",
     output:
-        shown("test", "best.gif", "best episode, filmed"),
-        shown("test", "median.gif", "median episode, filmed"),
-        shown("test", "worst.gif", "worst episode, filmed"),
+        FILMS,
+        shown("test", "films.html", "best, median and worst, filmed"),
         paths=f"{REPORT}/replays.npz",
     log:
         f"{LOGDIR}/logs/replay.log",
