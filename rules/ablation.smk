@@ -29,15 +29,15 @@ rule ablation_share:
         f"{LOGDIR}/{{stage}}/{{file}}",
     output:
         f"{ABLATION}/{{variant}}/{{stage}}/{{file}}",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
     wildcard_constraints:
         variant="|".join(VARIANTS),
         stage="vae|latents|mdrnn",
         file=r"best\.(tar|json)|latents_\d+\.(npz|json)",
-    log:
-        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
+    localrule: True
     conda:
         "../envs/train.yaml"
-    localrule: True
     shell:
         'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q} 2> {log:q}'
 

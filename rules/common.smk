@@ -71,6 +71,7 @@ PRODUCTS = [
         if CONFIG.latents.precompute_latents
         else []
     ),
+    f"{LOGDIR}/ctrl/history.csv",
     f"{LOGDIR}/eval.json",
 ]
 
@@ -148,7 +149,12 @@ STAGES = {
 }
 
 
-FIGURES = [f"{REPORT}/replays.npz"]  # all files made here
+FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
+FIGURES = [
+    f"{REPORT}/replays.npz",
+    f"{REPORT}/dream.gif",
+    *FILMS,
+]  # all files that rules/figures.smk makes
 
 
 def shown(stage, file, figure):

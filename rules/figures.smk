@@ -3,6 +3,9 @@
 # produces: <logdir>/report/*
 
 
+report: "../report/workflow.rst"
+
+
 rule figures_vae:
     input:
         rollouts=ancient(held_out(CONFIG.vae)),
@@ -92,7 +95,8 @@ rule dream:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
     output:
-        shown("C", "dream.gif", "C drives in M's dream"),
+        film=f"{REPORT}/dream.gif",
+        page=shown("C", "dream.html", "C drives in M's dream"),
     log:
         f"{LOGDIR}/logs/dream.log",
     benchmark:
@@ -108,7 +112,7 @@ rule dream:
         options=options(CONFIG.env),
         code=code("dream.py"),
     shell:
-        "{params.command} {params.options} --log {log:q} --output {output:q}"
+        "{params.command} {params.options} --log {log:q} --output {output.film:q} --page {output.page:q}"
 
 
 rule replay:
@@ -117,9 +121,8 @@ rule replay:
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
         test=f"{LOGDIR}/eval.json",
     output:
-        shown("test", "best.gif", "best episode, filmed"),
-        shown("test", "median.gif", "median episode, filmed"),
-        shown("test", "worst.gif", "worst episode, filmed"),
+        FILMS,
+        shown("test", "films.html", "best, median and worst, filmed"),
         paths=f"{REPORT}/replays.npz",
     log:
         f"{LOGDIR}/logs/replay.log",

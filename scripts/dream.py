@@ -14,40 +14,43 @@ gas, brake); Esc ends the dream.
 import os
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch
 
 from worldmodels import checkpoint, cli, config, seeding, settings
+from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash, WorldModel, load_world_model
 from worldmodels.cli import log
 from worldmodels.controller import load_controller
 from worldmodels.decoding import decode
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes, action_space
-from worldmodels.films import label_frames, write_film
+from worldmodels.films import label_frames, write_film, write_page
+from worldmodels.mdrnn import Hidden
 from worldmodels.settings import UserError
 from worldmodels.vae import encode
 
 FPS = 50  # steps a second at the keyboard: CarRacing's own
 EVERY = 4  # steps between two pictures of the film
-SCALE = 8  # pixels of the window a pixel of the dream becomes
+WINDOW = 512  # pixels, each side
 
 
 class Keyboard:
     """A window that shows the dream and gives the keys as actions.
 
     Raises:
-        UserError: there is no display.
+        UserError: there is no display, or the actions are not continuous.
     """
 
-    def __init__(self, world: WorldModel, space: gym.spaces.Box) -> None:
+    def __init__(self, world: WorldModel, codec: ActionCodec) -> None:
         import pygame
 
-        self.pygame, self.world, self.space = pygame, world, space
+        if not codec.continuous:
+            raise UserError(f"--drive keyboard: expected continuous actions, found {codec.space}")
+        self.pygame, self.world, self.codec = pygame, world, codec
         try:
             pygame.display.init()
-            self.window = pygame.display.set_mode((64 * SCALE, 64 * SCALE))
+            self.window = pygame.display.set_mode((WINDOW, WINDOW))
         except pygame.error as error:
             raise UserError(f"--drive keyboard: expected a display to open a window on, found none ({error})") from None
         if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in ("dummy", "offscreen"):
@@ -57,7 +60,7 @@ class Keyboard:
         # (keys to the lower bound, keys to the upper bound) of each action
         self.keys = [(pygame.K_LEFT, pygame.K_RIGHT), (pygame.K_DOWN, pygame.K_UP), (None, pygame.K_SPACE)]
 
-    def __call__(self, step: int, z: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    def __call__(self, step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
         """Show z, wait for the clock, and look at the keys."""
         frame = decode(self.world.vae, z)[0]
         surface = self.pygame.surfarray.make_surface(np.repeat(frame, 3 // frame.shape[-1], -1).swapaxes(0, 1))
@@ -71,7 +74,7 @@ class Keyboard:
 
     def action(self, pressed) -> np.ndarray:
         """The action (A,) of the keys that are down; without keys an action rests at 0, or at the bound next to it."""
-        low, high = self.space.low, self.space.high
+        low, high = self.codec.low, self.codec.high
         action = np.clip(np.zeros_like(low), low, high)
         for i, (down, up) in enumerate(self.keys[: len(action)]):
             if down is not None and pressed[down]:
@@ -90,7 +93,7 @@ def warm_up(world: WorldModel, env: config.EnvConfig, policy, steps: int, seed: 
     try:
         z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
         for step in range(steps):
-            action = policy(step, z, hidden[0])
+            action = policy(step, z, hidden)
             frames, _, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
             hidden = world.cell.remember(action, z, hidden)
             z, _ = encode(world.vae, torch.from_numpy(frames))
@@ -107,19 +110,20 @@ def main(args) -> None:
     env = settings.from_args(args, config.EnvConfig)
     if args.temperature < 0:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
+    if args.page and not args.output.endswith(".gif"):
+        raise UserError(f"--page: expected --output to end in .gif beside it, found {args.output}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
     world = load_world_model(run.logdir, cli.device(run.device))
     controller, saved = load_controller(f"{run.logdir}/ctrl/best.tar")
-    space = action_space(env)
-    squash = Squash(saved["config"]["squash"], space, world.device)
+    squash = Squash(saved["config"]["squash"], action_space(env), world.device)
     controller.to(world.device)
 
-    def trained(step: int, z: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        return squash(controller(z, h))
+    def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
+        return squash(controller(*world.features(controller.features, z, hidden)))
 
     z, hidden = warm_up(world, env, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
-    keyboard = Keyboard(world, space) if args.drive == "keyboard" else None
+    keyboard = Keyboard(world, squash.codec) if args.drive == "keyboard" else None
     generator = torch.Generator(world.device).manual_seed(seeding.number(run.seed, "dream"))
     latents, rewards, ended = [z], [], ""
     steps = dream(world.cell, z, hidden, keyboard or trained, args.steps, args.temperature, generator)
@@ -138,6 +142,8 @@ def main(args) -> None:
     label = f"a dream of M, temperature {args.temperature:g}"
     checkpoint.prepare_folder(Path(args.output).absolute().parent)
     write_film(args.output, label_frames({label: frames}, notes, scale=4), FPS / EVERY)
+    if args.page:
+        write_page(args.page, {label: args.output})
     log.info(
         "dream: %d steps%s, predicted return %.1f, temperature %g, %s",
         len(rewards), ended, so_far[-1], args.temperature, args.output,
@@ -153,4 +159,5 @@ if __name__ == "__main__":
         "--drive", choices=("controller", "keyboard"), default="controller", help="who drives (default: %(default)s)"
     )
     made.add_argument("--output", default="dream.gif", help="the film, .gif or .mp4 (default: %(default)s)")
+    made.add_argument("--page", help="also write an HTML page that shows the film, which must be a .gif")
     cli.main(made, main)

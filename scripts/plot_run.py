@@ -68,7 +68,9 @@ def knobs(text: str) -> list[list[str]]:
     """The given values of the configuration, as JSON {section: {key: value}}, and the defaults that they replace."""
     rows = []
     try:
-        for name, values in json.loads(text).items():
+        given = json.loads(text)
+        for name in sorted(given, key=list(config.SECTIONS).index):
+            values = given[name]
             defaults = config.SECTIONS[name]()
             for key, value in config.SECTIONS[name](**values).to_dict().items():
                 if key in values:

@@ -2,7 +2,7 @@
 """Play the best, the median and the worst episode of the official test again, and film them.
 
 Writes <logdir>/report/best.gif, median.gif and worst.gif: what V saw, its reconstruction, and what M dreams under the
-same actions, shown the truth now and then. The paths driven go to <logdir>/report/replays.npz.
+same actions, shown the truth now and then; films.html shows all three. The paths driven go to replays.npz.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from worldmodels.agent import load_world_model
 from worldmodels.cli import log
 from worldmodels.decoding import decode
 from worldmodels.evaluation import prepare_worker
-from worldmodels.films import label_frames, write_film
+from worldmodels.films import label_frames, write_film, write_page
 from worldmodels.replays import Replay, dream_along, replay
 from worldmodels.workers import workers
 
@@ -68,6 +68,8 @@ def main(args) -> None:
             log.info("replay: seed %d: the test had %.1f, the replay %.1f", episode.seed, official, again)
         film(folder / f"{name}.gif", name, episode, world)
         arrays |= {f"{name}_path": episode.path, f"{name}_track": episode.track, f"{name}_rewards": episode.rewards}
+    titles = {f"{name}: {episode.rewards.sum():.0f}": folder / f"{name}.gif" for name, episode in episodes.items()}
+    write_page(folder / "films.html", titles)
     checkpoint.write_npz(folder / "replays.npz", arrays)
     said = ", ".join(f"{name} {episode.rewards.sum():.0f}" for name, episode in episodes.items())
     log.info("replay: returns %s, filmed in %s/*.gif", said, folder)

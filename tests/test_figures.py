@@ -1,5 +1,6 @@
 """The figures, films and tables of the tiny run, and the dreams that they are made of."""
 
+import base64
 import csv
 import io
 import json
@@ -212,7 +213,7 @@ def test_the_figures_of_a_run(reported):
         "vae_losses.png", "vae_reconstructions.png", "vae_worst.png", "vae_samples.png", "vae_traversals.png",
         "mdrnn_losses.png", "mdrnn_dream.png", "mdrnn_reward.png", "mdrnn_horizon.png",
         "ctrl_returns.png", "ctrl_search.png", "evaluation.html", "evaluation_returns.png", "evaluation_tracks.png",
-        "best.gif", "median.gif", "worst.gif", "replays.npz", "run.html", "stages.png",
+        "best.gif", "median.gif", "worst.gif", "films.html", "replays.npz", "run.html", "stages.png",
     }  # fmt: skip
     assert {path.name for path in (reported / "report").iterdir()} == names
     for path in (reported / "report").glob("*.png"):
@@ -259,6 +260,8 @@ def test_the_films_have_a_picture_every_few_steps(reported):
 
 def test_tables_hold_the_numbers(reported):
     test = json.loads((reported / "eval.json").read_text())
+    film = base64.b64encode((reported / "report/worst.gif").read_bytes()).decode()
+    assert film in (reported / "report/films.html").read_text()
     page = (reported / "report/evaluation.html").read_text()
     for seed, value in zip(test["seeds"], test["returns"]):
         assert f"<td>{seed}</td><td>{value:.1f}</td><td>60</td>" in page
@@ -379,6 +382,6 @@ def test_the_report_of_a_finished_run(smoke, tmp_path):
     preset = Path(__file__).parents[1] / "presets/smoke.yaml"
     run_snakemake("--configfile", preset, "--report", "report.html", cwd=tmp_path / "run")
     text = (tmp_path / "run/report.html").read_text()
-    for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "best.gif", "run.html", "dream.gif"):
+    for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "films.html", "run.html", "dream.html"):
         assert name in text
     assert "the term that V" in text and "3 V, vision" in text

@@ -62,7 +62,7 @@ def dream(
     cell: MDRNNCell,
     latent: torch.Tensor,
     hidden: Hidden,
-    policy: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor],
+    policy: Callable[[int, torch.Tensor, Hidden], torch.Tensor],
     steps: int,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
@@ -71,10 +71,10 @@ def dream(
 
     Args:
         latent: (B,n), where the dream starts. hidden: M's state before it.
-        policy: (step, z (B,n), h (B,H)) -> action (B,A).
+        policy: (step, z (B,n), M's state) -> action (B,A).
     """
     for step in range(steps):
-        action = policy(step, latent, hidden[0])
+        action = policy(step, latent, hidden)
         *mixture, reward, terminal, hidden = cell(action, latent, hidden)
         latent = sample_latent(*mixture, temperature, generator)
         yield Dreamt(action, tuple(mixture), latent, reward, terminal, hidden)
@@ -82,9 +82,12 @@ def dream(
 
 @torch.inference_mode()
 def remember(mdrnn: MDRNN, actions: torch.Tensor, latents: torch.Tensor) -> Hidden:
-    """M's state (B,H) after it has seen the steps: actions (L,B,A), latents (L,B,n)."""
-    _, (h, c) = mdrnn.rnn(torch.cat([actions, latents], dim=-1))
-    return h[0], c[0]
+    """M's state after it has seen the steps: actions (L,B,A), latents (L,B,n)."""
+    cell = to_cell(mdrnn)
+    hidden = cell.get_init_hidden(actions.shape[1])
+    for action, latent in zip(actions, latents):
+        hidden = cell.remember(action, latent, hidden)
+    return hidden
 
 
 def draw_latents(vae: ConvVAE, frames: np.ndarray, generator: torch.Generator) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Films: frames side by side with their labels, as GIF or, where ffmpeg is installed, MP4."""
 
+import base64
+import html
 import io
 import shutil
 import subprocess
@@ -70,6 +72,16 @@ def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.I
         together.paste(picture, (0, i * picture.height))
     palette = together.quantize(colors, method=Image.Quantize.FASTOCTREE)
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+
+
+def write_page(path: str | Path, films: dict[str, str | Path]) -> None:
+    """An HTML page with GIFs inside of it, under their titles: Snakemake's report shows pages, but only offers GIFs."""
+    body = ""
+    for title, film in films.items():
+        inside = base64.b64encode(Path(film).read_bytes()).decode()
+        body += f'<h3>{html.escape(title)}</h3><img alt="{html.escape(title)}" src="data:image/gif;base64,{inside}">'
+    page = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><body style="font: 15px sans-serif">{body}</html>'
+    checkpoint.write_atomically(path, lambda file: file.write(page.encode()))
 
 
 def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:

@@ -248,7 +248,7 @@ def batch_functions(
     optimizer: torch.optim.Optimizer,
     config: WMMDNRNNConfig,
     device: torch.device,
-    vae: ConvVAE | None,
+    vae: VAE | None,
     reward_scale: float,
 ) -> tuple:
     """What training does with a batch of sequences.

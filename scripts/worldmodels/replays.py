@@ -10,6 +10,7 @@ from worldmodels.agent import WorldModel, play_episodes
 from worldmodels.config import EnvConfig
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes
+from worldmodels.vae import encode
 
 
 @dataclass
@@ -70,20 +71,21 @@ def replay(seed: int) -> Replay:
     """Play the test's episode of this seed, as a worker that evaluation.prepare_worker has prepared."""
     assert evaluation.AGENT is not None
     world, controller, squash, env = evaluation.AGENT
-    latents, actions = [], []
+    actions = []
 
-    def policy(_, z: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        latents.append(z[0].cpu().numpy())
-        actions.append(squash(controller(z, h)))
+    def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
+        actions.append(squash(controller(*inputs)))
         return actions[-1]
 
     lane = WatchedLane(env, seed)
     try:
-        play_episodes(world, lane, policy)
+        play_episodes(world, lane, policy, features=controller.features)
+        frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
+        latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
         return Replay(
             seed,
-            np.stack(lane.frames[:-1]),  # the last frame is seen by nobody
-            np.stack(latents),
+            frames,
+            latents.cpu().numpy(),
             torch.cat(actions).cpu().numpy(),
             np.array(lane.rewards, np.float32),
             np.array(lane.path[:-1], np.float32).reshape(-1, 3),
