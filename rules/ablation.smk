@@ -3,24 +3,12 @@
 # consumes: this run, whose rollouts, V, latents and M the variants share, and whose own agent is the one called full
 # produces: <logdir>/ablation/<variant>, a run's folder each; <logdir>/ablation/ablation.json, .md and .png
 
-import dataclasses
-
 ABLATION = f"{LOGDIR}/ablation"
 VARIANTS = {
     "v_only": {"ctrl": {"features": "z", "hidden": []}},
     "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
     "random_m": {"mdrnn": {"num_epochs": 0}},
 }
-
-
-def varied(section, before):
-    """The options of a section, and of the one before it, as the variant has them."""
-    original = getattr(CONFIG, section)
-    made = {
-        name: options(before, dataclasses.replace(original, **changes.get(section, {})))
-        for name, changes in VARIANTS.items()
-    }
-    return lambda wildcards: made[wildcards.variant]
 
 
 # What a variant shares with the run is linked into its folder, which scripts then take for a run's.
@@ -73,7 +61,7 @@ use rule mdrnn as ablation_mdrnn with:
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
             variant=ABLATION,
         ),
-        options=varied("mdrnn", CONFIG.latents),
+        options=varied(VARIANTS, "mdrnn", CONFIG.latents),
         code=code("train_mdrnn.py", OF_VAE),
 
 
@@ -100,7 +88,7 @@ use rule ctrl as ablation_ctrl with:
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
         command=command("train_controller.py", CONFIG.ctrl, mpi=MPI, variant=ABLATION),
-        options=varied("ctrl", CONFIG.env),
+        options=varied(VARIANTS, "ctrl", CONFIG.env),
         code=code("train_controller.py", OF_ENV, OF_VAE),
 
 

@@ -23,6 +23,7 @@ import plot_run
 import plot_vae
 import replay_episodes
 from worldmodels import dreams, figures, films
+from worldmodels.actions import ActionCodec
 from worldmodels.mdrnn import MDRNN, gmm_loss, to_cell
 from worldmodels.settings import UserError
 
@@ -338,7 +339,7 @@ def test_keys_are_the_bounds_of_the_actions(monkeypatch):
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     space = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
-    keyboard = dream_script.Keyboard(None, space)
+    keyboard = dream_script.Keyboard(None, ActionCodec(space))
     pressed = dict.fromkeys((pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN, pygame.K_SPACE), False)
     assert keyboard.action(pressed).tolist() == [0, 0, 0]
     assert keyboard.action({**pressed, pygame.K_LEFT: True, pygame.K_UP: True}).tolist() == [-1, 1, 0]
