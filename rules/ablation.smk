@@ -13,14 +13,17 @@ VARIANTS = {
 }
 
 
-def varied(section, before):
-    """The options of a section, and of the one before it, as the variant has them."""
-    original = getattr(CONFIG, section)
-    made = {
-        name: options(before, dataclasses.replace(original, **changes.get(section, {})))
+# Of the sections that vary, the options in each variant, with those of the section that the stage also reads.
+VARIED = {
+    section: {
+        name: options(
+            before,
+            dataclasses.replace(getattr(CONFIG, section), **changes.get(section, {})),
+        )
         for name, changes in VARIANTS.items()
     }
-    return lambda wildcards: made[wildcards.variant]
+    for section, before in (("mdrnn", CONFIG.latents), ("ctrl", CONFIG.env))
+}
 
 
 # What a variant shares with the run is linked into its folder, which scripts then take for a run's.
@@ -29,15 +32,15 @@ rule ablation_share:
         f"{LOGDIR}/{{stage}}/{{file}}",
     output:
         f"{ABLATION}/{{variant}}/{{stage}}/{{file}}",
+    log:
+        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
     wildcard_constraints:
         variant="|".join(VARIANTS),
         stage="vae|latents|mdrnn",
         file=r"best\.(tar|json)|latents_\d+\.(npz|json)",
-    log:
-        f"{LOGDIR}/logs/ablation_{{variant}}_{{stage}}_{{file}}.log",
+    localrule: True
     conda:
         "../envs/train.yaml"
-    localrule: True
     shell:
         'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q} 2> {log:q}'
 
@@ -73,7 +76,7 @@ use rule mdrnn as ablation_mdrnn with:
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
             variant=ABLATION,
         ),
-        options=varied("mdrnn", CONFIG.latents),
+        options=lambda wildcards: VARIED["mdrnn"][wildcards.variant],
         code=code("train_mdrnn.py", OF_VAE),
 
 
@@ -100,7 +103,7 @@ use rule ctrl as ablation_ctrl with:
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
         command=command("train_controller.py", CONFIG.ctrl, mpi=MPI, variant=ABLATION),
-        options=varied("ctrl", CONFIG.env),
+        options=lambda wildcards: VARIED["ctrl"][wildcards.variant],
         code=code("train_controller.py", OF_ENV, OF_VAE),
 
 
