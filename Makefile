@@ -1,5 +1,6 @@
 # make run    everything, from nothing to results/carracing/eval.json, with all cores
 # make smoke  the whole chain in three minutes, to see that it works
+# make report one HTML file to look at what make run made: results/carracing/report.html
 # make test   the test suite
 # make test-cluster   the SLURM profile on a real scheduler, as root on Debian
 # make test-conda     --use-conda with a real conda client
@@ -9,13 +10,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke test test-cluster test-conda lint
+.PHONY: run smoke report test test-cluster test-conda lint
 
 run: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules
 
 smoke: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
+
+report: .venv/run
+	$(BIN)/snakemake --report results/carracing/report.html
 
 test: lint
 	$(BIN)/python -m pytest tests

@@ -1,8 +1,9 @@
 # World Models: rollouts -> V -> latents -> M -> C -> official test.
 #
 #   snakemake --cores 8 --use-conda                 everything, on this machine
-#   snakemake --cores 8 vae                         up to a stage: rollouts, vae, latents, mdrnn, ctrl, evaluate
+#   snakemake --cores 8 vae                         up to a stage: rollouts, vae, latents, mdrnn, ctrl, evaluate, figures
 #   snakemake --cores 8 --configfile presets/smoke.yaml
+#   snakemake --report report.html                  then: look at it
 #
 # Every knob is in config.yaml; a stage's rule is in rules/<stage>.smk.
 
@@ -29,6 +30,7 @@ else:
     include: "rules/mdrnn.smk"
     include: "rules/ctrl.smk"
     include: "rules/evaluate.smk"
+    include: "rules/figures.smk"
     include: "rules/ablation.smk"
 
 
@@ -37,7 +39,12 @@ onerror:
     atexit.register(report_errors)
 
 
+# And the score, and where to look, if this run made one.
+onsuccess:
+    atexit.register(report_score)
+
+
 rule all:
     default_target: True
     input:
-        f"{LOGDIR}/seeds.json" if SEEDS else PRODUCTS,
+        f"{LOGDIR}/seeds.json" if SEEDS else PRODUCTS + FIGURES,

@@ -3,66 +3,68 @@
 
     python bench/controller.py --logdir results/carracing
 
-plays a generation around the trained controller, as training does, with different numbers of lanes a worker, and
-steps EnvPool (or gymnasium) alone with the same actions, all cores each, in one run. The ratio is what matters.
+plays generations around the trained controller, as training does; steps EnvPool alone; and drives one agent a process
+in gymnasium, frame by frame.
 """
 
-import sys
 import time
-from pathlib import Path
+from concurrent.futures import Executor
+from itertools import count
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-
+import baselines
+import common
 import numpy as np
+from common import Goal
 
-from worldmodels import cli, config, seeding, settings
-from worldmodels.cli import log
+from worldmodels import seeding
+from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
-from worldmodels.envs import action_space, choose_backend, make_lanes
-from worldmodels.rollouts import plan_actions
+from worldmodels.envs import choose_backend
 from worldmodels.workers import workers
 
+ENV = EnvConfig()
+TRACKS = count(10_000)  # every measurement plays another track
 
-def alone(env, backend: str, threads: int, steps: int = 150, lanes: int = 64) -> float:
-    """Steps/s of the environment alone, under smooth random actions."""
-    ou = config.RolloutsConfig(policy="ou", seq_len=steps)
-    plans = np.stack([plan_actions(action_space(env), ou, 1, lane) for lane in range(lanes)])
-    made, everyone = make_lanes(env, backend, list(range(lanes)), threads), np.arange(lanes)
-    made.reset()
+
+def population(logdir: str, sigma: float) -> np.ndarray:
+    """A generation of candidates (pop_size, P) around the trained controller."""
+    mean = flatten_parameters(load_controller(f"{logdir}/ctrl/best.tar")[0])
+    return mean + sigma * np.random.default_rng(1).standard_normal((WMControllerConfig().pop_size, len(mean)))
+
+
+def generation(pool: Executor, candidates: np.ndarray, lanes: int) -> float:
+    """Steps/s of a generation, all candidates on one track."""
+    evaluator, start = Evaluator(pool, lanes), time.perf_counter()
+    seeds = [seeding.track_seed(1, "training", next(TRACKS))] * len(candidates)
+    steps = int(evaluator.collect(evaluator.submit(candidates, seeds))[1].sum())
+    return steps / (time.perf_counter() - start)
+
+
+def frame_by_frame(pool: Executor, logdir: str, processes: int, steps: int) -> float:
     start = time.perf_counter()
-    for t in range(steps):
-        made.step(everyone, plans[:, t])
-    made.close()
-    return lanes * steps / (time.perf_counter() - start)
+    jobs = [pool.submit(baselines.drive, logdir, seed, steps) for seed in range(processes)]
+    return sum(job.result() for job in jobs) / (time.perf_counter() - start)
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
-    env = settings.from_args(args, config.EnvConfig)
-    ctrl = settings.from_args(args, config.WMControllerConfig, env_name=env.id)
-    backend = choose_backend(env)
-    controller, _ = load_controller(f"{run.logdir}/ctrl/best.tar")
-    mean = flatten_parameters(controller)
-    rng = np.random.default_rng(1)
-    population = mean + ctrl.sigma0 * rng.standard_normal((ctrl.pop_size, len(mean)))
-    limit = alone(env, backend, args.threads)
-    log.info("%-28s %8s %8s", "", "steps/s", "ratio")
-    log.info("%-28s %8.0f %8.2f", f"{backend} alone", limit, 1.0)
-    with workers(args.threads, prepare_worker, run.logdir, env, backend, ctrl, run.device) as pool:
+    ctrl, backend, cores = WMControllerConfig(time_limit=args.time_limit), choose_backend(ENV), args.threads
+    candidates = population(args.logdir, args.sigma)
+    with workers(cores, prepare_worker, args.logdir, ENV, backend, ctrl, args.device) as pool:
         list(pool.map(abs, range(100)))  # the workers start
-        for lanes in args.try_lanes:
-            evaluator, steps, start = Evaluator(pool, lanes), 0, time.perf_counter()
-            for track in range(args.generations):
-                seeds = [seeding.track_seed(1, "training", 10_000 + track)] * ctrl.pop_size
-                steps += int(evaluator.collect(evaluator.submit(population, seeds))[1].sum())
-            rate = steps / (time.perf_counter() - start)
-            log.info("%-28s %8.0f %8.2f", f"agent, {lanes} lanes a worker", rate, rate / limit)
-    limit = alone(env, backend, args.threads)
-    log.info("%-28s %8.0f %8.2f", f"{backend} alone, again", limit, 1.0)
+        methods = {f"{backend} alone": lambda: common.environment_rate(ENV, backend, cores)}
+        for lanes in args.lanes:
+            methods[f"ours, {lanes} lanes"] = lambda lanes=lanes: generation(pool, candidates, lanes)
+        methods["gymnasium frame by frame"] = lambda: frame_by_frame(pool, args.logdir, cores, 100)
+        rates = common.alternate(methods, args.rounds)
+    row = f"ours, {args.lanes[0]} lanes"
+    goals = [Goal(row, f"{backend} alone", 0.75), Goal(row, "gymnasium frame by frame", 10)]
+    common.report(args, "Controller: evaluation", "steps/s", rates, f"{backend} alone", goals)
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__, config.EnvConfig, config.WMControllerConfig)
-    made.add_argument("--generations", type=int, default=2, help="generations each (default: %(default)s)")
-    made.add_argument("--try-lanes", type=int, nargs="+", default=[8, 16, 32], help="lanes to try")
-    cli.main(made, main)
+    made = common.parser(__doc__)
+    common.add_run(made)
+    made.add_argument("--lanes", type=int, nargs="+", default=[WMControllerConfig().lanes], help="lanes to try")
+    made.add_argument("--sigma", type=float, default=0.1, help="of the candidates (default: %(default)s)")
+    made.add_argument("--time-limit", type=int, default=300, help="longest episode, steps (default: %(default)s)")
+    common.main(made, main)

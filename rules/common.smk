@@ -6,6 +6,8 @@
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
 import atexit
+import dataclasses
+import json
 import shlex
 import shutil
 import sys
@@ -70,6 +72,7 @@ PRODUCTS = [
         if CONFIG.latents.precompute_latents
         else []
     ),
+    f"{LOGDIR}/ctrl/history.csv",
     f"{LOGDIR}/eval.json",
 ]
 
@@ -87,6 +90,16 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 def options(*sections):
     """The values that shape a job's result, as sorted flags: the same text for the same values."""
     return " ".join([f"--seed {CONFIG.seed}", *map(settings.options, sections)])
+
+
+def varied(variants, section, before):
+    """The options of a section, and of the one before it, as the variant that a job's wildcard names has them."""
+    original = getattr(CONFIG, section)
+    made = {
+        name: options(before, dataclasses.replace(original, **changes.get(section, {})))
+        for name, changes in variants.items()
+    }
+    return lambda wildcards: made[wildcards.variant]
 
 
 def code(script, *users):
@@ -136,7 +149,54 @@ LOADED_MB = min(FRAMES * FRAME_MB, 1000 * CONFIG.vae.memory_gb)
 LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 
 
+# The figures: where they lie, and the chapters of the report.
+REPORT = f"{LOGDIR}/report"
+STAGES = {
+    "run": "1 This run",
+    "test": "2 Official test",
+    "V": "3 V, vision",
+    "M": "4 M, memory",
+    "C": "5 C, controller",
+}
+
+
+FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
+FIGURES = [
+    f"{REPORT}/replays.npz",
+    f"{REPORT}/dream.gif",
+    *FILMS,
+]  # all files that rules/figures.smk makes
+
+
+def shown(stage, file, figure):
+    """A figure with its place in the report; its caption is report/<name of the file>.rst."""
+    FIGURES.append(f"{REPORT}/{file}")
+    return report(
+        FIGURES[-1],
+        category=STAGES[stage],
+        labels={"figure": figure},
+        caption=f"../report/{Path(file).stem}.rst",
+    )
+
+
+def held_out(section, most=8):
+    """Some rollouts that the stage was not trained on, or of those that it was if it held out none."""
+    return ROLLOUTS[-section.num_test_files :][:most]
+
+
 STARTED = time.time()
+
+
+def report_score():
+    """Print the score of a test that was played since the start, and the command that shows the whole run."""
+    path = Path(LOGDIR, "eval.json")
+    if not path.exists() or path.stat().st_mtime < STARTED:
+        return
+    test = json.loads(path.read_text(encoding="utf-8"))
+    score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
+    show = ["snakemake", *sys.argv[1:], "--report", f"{LOGDIR}/report.html"]
+    print(f"score: {score}, {path}", file=sys.stderr)
+    print(f"to look at it: {shlex.join(show)}", file=sys.stderr)
 
 
 def report_errors():

@@ -1,6 +1,6 @@
 # C: the controller, by CMA-ES in the environment.
 # consumes: V, M
-# produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv grows beside them
+# produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
 # With workers on the ranks of an MPI job: one rank that asks and one for each worker, a core each, on any nodes.
 MPI = CONFIG.ctrl.workers == "mpi"
@@ -18,6 +18,7 @@ rule ctrl:
     output:
         weights=f"{C}.tar",
         summary=f"{C}.json",
+        history=f"{LOGDIR}/ctrl/history.csv",
     log:
         f"{LOGDIR}/logs/ctrl.log",
     benchmark:

@@ -33,6 +33,7 @@ def changed(scripts, file, old, new) -> set[str]:
 
 COLLECT = {"collect_rollouts", "collect_agent_rollouts"}
 TRAINED = {"train_mdrnn", "train_controller", "evaluate", "collect_agent_rollouts"}
+DREAMT = {"plot_mdrnn", "dream", "replay_episodes"}
 
 
 def test_comments_docstrings_and_layout_do_not_count(scripts):
@@ -47,9 +48,11 @@ def test_comments_docstrings_and_layout_do_not_count(scripts):
 
 def test_code_counts_where_it_is_used(scripts):
     assert changed(scripts, "train_vae.py", "def main", "X = 1\n\n\ndef main") == {"train_vae"}
-    assert changed(scripts, "worldmodels/evaluation.py", "0.975", "0.995") == {"evaluate"}
-    assert changed(scripts, "worldmodels/mdrnn.py", "alpha=0.9", "alpha=0.8") == TRAINED
-    assert changed(scripts, "worldmodels/vae.py", "0.5 *", "0.4 *") == {"train_vae", "encode_latents", *TRAINED}
+    assert changed(scripts, "worldmodels/evaluation.py", "0.975", "0.995") == {"evaluate", "replay_episodes"}
+    assert changed(scripts, "worldmodels/mdrnn.py", "alpha=0.9", "alpha=0.8") == TRAINED | DREAMT
+    assert changed(scripts, "worldmodels/vae.py", "0.5 *", "0.4 *") == {
+        "train_vae", "encode_latents", "plot_vae", *TRAINED, *DREAMT,
+    }  # fmt: skip
     assert changed(scripts, "worldmodels/rollouts.py", "0.5 * sigma", "0.6 * sigma") == COLLECT
 
 

@@ -18,14 +18,22 @@ from conftest import ROOT, planned, run_snakemake
 
 from worldmodels import config, settings
 
-EVERY = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate_shard", "evaluate")
+STAGES = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate_shard", "evaluate")
+# The rules of figures, and the last stage whose files each of them reads.
+FIGURES = {
+    "figures_vae": "vae", "figures_mdrnn": "mdrnn", "figures_ctrl": "ctrl", "dream": "ctrl", "replay": "evaluate",
+    "figures_evaluate": "evaluate", "figures_run": "evaluate",
+}  # fmt: skip
+PLOTS = {rule for rule in FIGURES if rule.startswith("figures_")}
+EVERY = (*STAGES, *FIGURES)
 PRESET = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
 Edit = Callable[[Path, Path], list]  # (repository, working directory) -> flags for Snakemake
 
 
 def since(stage: str) -> set[str]:
-    """A stage and all after it."""
-    return set(EVERY[EVERY.index(stage) :]) - {"evaluate_shard"}
+    """A stage and all after it, with the figures that show any of them."""
+    stages = set(STAGES[STAGES.index(stage) :]) - {"evaluate_shard"}
+    return stages | {rule for rule, last in FIGURES.items() if last in stages}
 
 
 def flags(*values: str) -> Edit:
@@ -149,7 +157,12 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "one rollout lost": (lose("rollouts/00001_0002.npz"), since("rollouts_shard")),
         "V lost": (lose("vae/best.tar"), since("vae")),
         "the latents lost": (lose("latents/latents_32.npz"), since("latents")),
-        "eval.json lost": (lose("eval.json"), {"evaluate"}),
+        "eval.json lost": (lose("eval.json"), since("evaluate")),
+        "a figure lost": (lose("report/vae_worst.png"), {"figures_vae"}),
+        "a film lost": (lose("report/best.gif"), {"replay", "figures_evaluate"}),
+        "a caption": (append("report/vae_worst.rst", "More."), nothing),
+        "the history of C lost": (lose("ctrl/history.csv"), since("ctrl")),
+        "a benchmark lost": (lose("benchmarks/vae.tsv"), nothing),
     }  # fmt: skip
     first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
     for section, cls in config.SECTIONS.items():
@@ -161,24 +174,32 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
     # Other jobs play the test; they do not look for what one job has played.
-    table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard", "evaluate"})
+    table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))
     scripts = {
         "collect_rollouts": "rollouts_shard", "train_vae": "vae", "encode_latents": "latents", "train_mdrnn": "mdrnn",
         "train_controller": "ctrl", "evaluate": "evaluate",
     }  # fmt: skip
-    for name, stage in scripts.items():
-        table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), since(stage))
+    figures = {
+        "plot_vae": {"figures_vae"}, "plot_mdrnn": {"figures_mdrnn"}, "plot_controller": {"figures_ctrl"},
+        "dream": {"dream"}, "replay_episodes": {"replay", "figures_evaluate"},
+        "plot_evaluation": {"figures_evaluate"}, "plot_run": {"figures_run"},
+    }  # fmt: skip
+    for name, stale in [*((name, since(stage)) for name, stage in scripts.items()), *figures.items()]:
+        table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), stale)
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
         "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
         "training": "vae", "vae": "vae", "latents": "latents", "sequences": "mdrnn", "mdrnn": "mdrnn",
         "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl", "evaluation": "evaluate", "on_policy": None,
+        "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
+        "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
+        "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
     assert written == set(modules), "a row is missing for a module"
-    for name, module_stage in modules.items():
-        stale = since(module_stage) if module_stage else nothing
+    for name, readers in modules.items():
+        stale = since(readers) if isinstance(readers, str) else readers or nothing
         table[f"code of worldmodels/{name}.py"] = (append(f"scripts/worldmodels/{name}.py", "\nEDITED = 1\n"), stale)
     return table
 
@@ -189,7 +210,7 @@ ROWS = rows()
 def copy(smoke: Path, folder: Path) -> tuple[Path, Path]:
     """Copies of the repository and of the finished run."""
     repo, work = folder / "repo", folder / "work"
-    for name in ("Snakefile", "config.yaml", "rules", "scripts", "presets", "envs"):
+    for name in ("Snakefile", "config.yaml", "rules", "scripts", "presets", "envs", "report"):
         source, target = ROOT / name, repo / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -18,16 +18,22 @@ from worldmodels.vae import ConvVAE
 
 @pytest.mark.parametrize(
     "flags, shards",
-    [([], 4), (["presets/smoke.yaml"], 2), (["presets/record.yaml"], None), (["presets/paper.yaml"], 100)],
-    ids=["defaults", "smoke", "record", "paper"],
+    [
+        ([], 4),
+        (["presets/smoke.yaml"], 2),
+        (["presets/record.yaml"], 8),
+        (["presets/paper.yaml"], 100),
+        (["presets/second_round.yaml"], 4),
+    ],
+    ids=["defaults", "smoke", "record", "paper", "second_round"],
 )
 def test_dry_runs(flags, shards, tmp_path):
     given = ["--configfile", ROOT / flags[0]] if flags else []
-    for stage in ("vae", "mdrnn", "ctrl"):  # of the earlier run that the record preset goes on from
+    for stage in ("vae", "mdrnn", "ctrl"):  # of the earlier run that the second round goes on from
         for ending in ("tar", "json"):
             path = tmp_path / f"results/carracing/{stage}/best.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if "presets/record.yaml" in flags:
+            if "presets/second_round.yaml" in flags:
                 path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
     assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
@@ -36,8 +42,8 @@ def test_dry_runs(flags, shards, tmp_path):
     assert shards is None or jobs["rollouts_shard"] == shards
 
 
-def test_the_record_needs_an_earlier_run(tmp_path):
-    done = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
+def test_a_second_round_needs_an_earlier_run(tmp_path):
+    done = run_snakemake("-n", "--configfile", ROOT / "presets/second_round.yaml", cwd=tmp_path, check=False)
     message = "config: rollouts.agent: expected the logdir of a finished run, found no results/carracing/vae/best.tar"
     assert message in done.stdout + done.stderr
 

@@ -211,26 +211,7 @@ def train_mdrnn(
     count = -(-len(train) // config.batch_size)
     # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
     reward_scale = max(1.0, train.reward_scale)
-
-    def losses(batch: dict) -> dict[str, torch.Tensor]:
-        if vae is not None:
-            z = to_latent(vae, batch["frames"])
-            batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
-        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
-        parts = {key: batch[key].to(device) for key in keys}
-        return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
-
-    def summed(batch: dict, terms: dict[str, torch.Tensor], prefix: str = "") -> dict[str, float]:
-        size = batch["valid"].shape[1]
-        return {f"{prefix}{name}": value.item() * size for name, value in terms.items()} | {"count": size}
-
-    def learn(batch: dict) -> dict[str, float]:
-        terms = losses(batch)
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
-        optimizer.step()
-        return summed(batch, terms, "train_")
+    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae, reward_scale)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
@@ -260,3 +241,43 @@ def train_mdrnn(
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
+
+
+def batch_functions(
+    mdrnn: MDRNN,
+    optimizer: torch.optim.Optimizer,
+    config: WMMDNRNNConfig,
+    device: torch.device,
+    vae: VAE | None,
+    reward_scale: float,
+) -> tuple:
+    """What training does with a batch of sequences.
+
+    Returns:
+        losses(batch): as get_loss, of a batch of latents, or of frames if there is a vae to encode them. learn(batch):
+        the same after a step on them, as a row.
+    """
+
+    def losses(batch: dict) -> dict[str, torch.Tensor]:
+        if vae is not None:
+            z = to_latent(vae, batch["frames"])
+            batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
+        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
+        parts = {key: batch[key].to(device) for key in keys}
+        return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
+
+    def learn(batch: dict) -> dict[str, float]:
+        terms = losses(batch)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
+        optimizer.step()
+        return summed(batch, terms, "train_")
+
+    return losses, learn
+
+
+def summed(batch: dict, terms: dict[str, torch.Tensor], prefix: str = "") -> dict[str, float]:
+    """Mean terms of a batch as sums over its sequences, and how many those are."""
+    size = batch["valid"].shape[1]
+    return {f"{prefix}{name}": value.item() * size for name, value in terms.items()} | {"count": size}

@@ -239,21 +239,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
-    step = torch.compile(vae) if device.type == "cuda" else vae  # on CPUs the compiled network was no faster
-    mixed = has_bfloat16(device)
-
-    def losses(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        images = to_images(frames.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            reconst, mu, logsigma = step(images)
-        return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
-
-    def learn(frames: torch.Tensor) -> dict[str, float]:
-        mse, kl = losses(frames)
-        optimizer.zero_grad(set_to_none=True)
-        ((mse + config.beta * kl) / len(frames)).backward()
-        optimizer.step()
-        return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
+    losses, learn = batch_functions(vae, optimizer, config.beta, device)
 
     while not training.over:
         epoch = training.epoch + 1
@@ -279,6 +265,31 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
     sizes = {"img_channels": channels, "height": height, "width": width}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
+
+
+def batch_functions(vae: ConvVAE, optimizer: torch.optim.Optimizer, beta: float, device: torch.device) -> tuple:
+    """What training does with a batch of uint8 frames (B,H,W,C).
+
+    Returns:
+        losses(frames): the squared error and KL, summed. learn(frames): the same after a step on them, as a row.
+    """
+    step = torch.compile(vae) if device.type == "cuda" else vae  # on CPUs the compiled network was no faster
+    mixed = has_bfloat16(device)
+
+    def losses(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        images = to_images(frames.to(device, non_blocking=True))
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            reconst, mu, logsigma = step(images)
+        return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
+
+    def learn(frames: torch.Tensor) -> dict[str, float]:
+        mse, kl = losses(frames)
+        optimizer.zero_grad(set_to_none=True)
+        ((mse + beta * kl) / len(frames)).backward()
+        optimizer.step()
+        return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
+
+    return losses, learn
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -48,12 +48,12 @@ def run(conda, tmp_path_factory) -> Path:
 
 def test_the_rules_ran_inside_their_environments(conda, run):
     said = (run / "said.txt").read_text()
-    for name in ("train", "play"):
+    for name in ("train", "play", "plot"):
         assert f"envs/{name}.yaml created" in said.replace(str(ROOT) + "/", "").replace("../", ""), said[-3000:]
     made = {path.stem for path in (conda.parent / "envs").glob("*.yaml")}
-    assert len(made) == 2
+    assert len(made) == 3
     commands = [line.split() for line in said.splitlines() if "/scripts/" in line and "--logdir" in line]
-    assert len(commands) == 7 and all("python" in line and sys.executable not in line for line in commands)
+    assert len(commands) == 14 and all("python" in line and sys.executable not in line for line in commands)
     contents = {}
     for prefix in made:
         listed = subprocess.run(
@@ -62,8 +62,9 @@ def test_the_rules_ran_inside_their_environments(conda, run):
         )  # fmt: skip
         contents[prefix] = {package["name"]: package["version"] for package in json.loads(listed.stdout)}
         print(prefix, " ".join(f"{name}={version}" for name, version in sorted(contents[prefix].items())))
-    train, play = sorted(contents.values(), key=len)
-    assert train["pytorch"] == play["pytorch"] == "2.13.0" and "gymnasium" in play and "gymnasium" not in train
+    assert all(packages["pytorch"] == "2.13.0" for packages in contents.values())
+    special = [{"gymnasium", "matplotlib-base"} & set(packages) for packages in contents.values()]
+    assert sorted(map(sorted, special)) == [[], ["gymnasium"], ["matplotlib-base"]]
 
 
 def test_it_scores_the_same_as_without_conda(run, smoke):

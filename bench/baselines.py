@@ -1,0 +1,120 @@
+"""The straightforward way of every stage, as the known implementations do it: what ours is compared with."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from worldmodels.config import EnvConfig
+from worldmodels.controller import load_controller
+from worldmodels.mdrnn import MDRNN, load_mdrnn, to_cell
+from worldmodels.vae import ConvVAE, conv_vae_loss_fn, load_vae
+
+
+class PlainVAE(ConvVAE):
+    """V layer by layer: the first transposed convolution as torch computes it, channels first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to(memory_format=torch.contiguous_format)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mu, logsigma = self.encoder(x)
+        d, z = self.decoder, mu + logsigma.exp() * torch.randn_like(mu)
+        y = F.relu(d.deconv1(F.relu(d.fc(z))[..., None, None]))
+        return torch.sigmoid(d.deconv4(F.relu(d.deconv3(F.relu(d.deconv2(y)))))), mu, logsigma
+
+
+class FrameFiles(torch.utils.data.Dataset):
+    """Frames (3,64,64) float32 in [0,1]; every item opens its file, which reads and inflates all of its frames."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+        self.ends = np.cumsum([len(np.load(file)["rewards"]) for file in files])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        number = int(np.searchsorted(self.ends, row, side="right"))
+        with np.load(self.files[number]) as episode:
+            frame = episode["observations"][row - self.ends[number]]
+        return torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+
+
+def vae_step(vae: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> None:
+    """A step of V on images (B,3,64,64)."""
+    reconst, mu, logsigma = vae(images)
+    loss = conv_vae_loss_fn(reconst, images, mu, logsigma) / len(images)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    loss.item()
+
+
+def mdrnn_step(mdrnn: MDRNN, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]) -> None:
+    """A step of M on sequences (L,B,...), the mixture's likelihood by torch.distributions."""
+    mus, sigmas, logpi, rewards, terminals = mdrnn(batch["actions"], batch["latents"])
+    mixture = MixtureSameFamily(Categorical(logits=logpi), Independent(Normal(mus, sigmas), 1))
+    gmm = -mixture.log_prob(batch["next_latents"]).mean()
+    bce = F.binary_cross_entropy_with_logits(terminals, batch["terminals"])
+    mse = F.mse_loss(rewards, batch["rewards"])
+    loss = (gmm + bce + mse) / (mdrnn.latents + 2)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(mdrnn.parameters(), 1.0)
+    optimizer.step()
+    loss.item()
+
+
+def smaller(frame: np.ndarray) -> np.ndarray:
+    """A frame (96,96,3) as V sees it, (64,64,3)."""
+    return np.array(Image.fromarray(frame).resize((64, 64), Image.Resampling.BILINEAR))
+
+
+def collect(seed: int, steps: int, folder: str) -> int:
+    """An episode under random actions, frame by frame, into <folder>/<seed>.npz; its length."""
+    env = gym.make(EnvConfig().id)
+    frame, _ = env.reset(seed=seed)
+    rows: list[tuple] = []
+    while len(rows) < steps:
+        action = env.action_space.sample()
+        following, reward, terminated, truncated, _ = env.step(action)
+        rows.append((smaller(frame), action, np.float32(reward), np.float32(terminated)))
+        frame = following
+        if terminated or truncated:
+            break
+    env.close()
+    keys = ("observations", "actions", "rewards", "terminals")
+    np.savez_compressed(f"{folder}/{seed}.npz", **{key: np.stack(part) for key, part in zip(keys, zip(*rows))})
+    return len(rows)
+
+
+@torch.no_grad()
+def drive(logdir: str, seed: int, steps: int) -> int:
+    """An episode of the agent in gymnasium, one frame at a time; its length."""
+    env = gym.make(EnvConfig().id)
+    vae, cell = load_vae(f"{logdir}/vae/best.tar")[0], to_cell(load_mdrnn(f"{logdir}/mdrnn/best.tar")[0])
+    controller, _ = load_controller(f"{logdir}/ctrl/best.tar")
+    frame, _ = env.reset(seed=seed)
+    hidden, done = cell.get_init_hidden(1), 0
+    while done < steps:
+        image = torch.from_numpy(smaller(frame)).permute(2, 0, 1).unsqueeze(0).float() / 255
+        z, _ = vae.encoder(image)
+        outputs = controller(z, hidden[0])[0]
+        action = torch.stack([outputs[0].tanh(), outputs[1].sigmoid(), outputs[2].tanh().clamp(min=0)])
+        *_, hidden = cell(action.unsqueeze(0), z, hidden)
+        frame, _, terminated, truncated, _ = env.step(action.numpy())
+        done += 1
+        if terminated or truncated:
+            break
+    env.close()
+    return done

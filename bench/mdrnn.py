@@ -1,0 +1,78 @@
+#!/usr/bin/env python
+"""M's training, sequence steps/s: our loop with its data against plain loops and the machine's matrix-product rate.
+
+python bench/mdrnn.py --logdir results/carracing
+"""
+
+from pathlib import Path
+
+import baselines
+import common
+import numpy as np
+import torch
+from common import FLOP_TRAIN_MDRNN, Goal
+
+from worldmodels import cli
+from worldmodels.config import WMMDNRNNConfig
+from worldmodels.mdrnn import MDRNN, batch_functions
+from worldmodels.sequences import LatentSequenceDataset
+
+CONFIG = WMMDNRNNConfig()
+
+
+def endless(data: LatentSequenceDataset, batch_size: int):
+    rng = np.random.default_rng(1)
+    while True:
+        yield from data.batches(batch_size, rng)
+
+
+def network(data: LatentSequenceDataset, device: torch.device) -> tuple[MDRNN, torch.optim.Optimizer]:
+    mdrnn = MDRNN(data.latent_size, data.action_size, CONFIG.hidden_size, CONFIG.gmm_components).to(device)
+    return mdrnn, torch.optim.RMSprop(mdrnn.parameters(), lr=1e-3, alpha=0.9)
+
+
+def ours(data: LatentSequenceDataset, device: torch.device, seconds: float) -> common.Method:
+    """Our loop: latents in memory, drawn anew for every batch, and a step."""
+    mdrnn, optimizer = network(data, device)
+    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None)
+    batches = endless(data, CONFIG.batch_size)
+    return lambda: common.rate(lambda: learn(next(batches))["count"] * data.seq_len, seconds, device)
+
+
+def plain(data: LatentSequenceDataset, batch_size: int, device: torch.device, seconds: float) -> common.Method:
+    """The usual step, in float32, the mixture by torch.distributions."""
+    mdrnn, optimizer = network(data, device)
+    batches = endless(data, batch_size)
+
+    def step() -> float:
+        batch = {key: value.to(device) for key, value in next(batches).items()}
+        baselines.mdrnn_step(mdrnn, optimizer, batch)
+        return batch["rewards"].numel()
+
+    return lambda: common.rate(step, seconds, device)
+
+
+def main(args) -> None:
+    device = cli.device(args.device)
+    latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
+    data = LatentSequenceDataset(latents, CONFIG.seq_len)
+    long = LatentSequenceDataset(latents, 64)
+    matrices, half = (common.matrix_rate(device, kind) for kind in (torch.float32, torch.bfloat16))
+    size, steps = CONFIG.batch_size, CONFIG.seq_len
+    methods = {
+        "matrix products, float32": lambda: matrices() / FLOP_TRAIN_MDRNN,
+        f"ours, {size} sequences of {steps}": ours(data, device, args.seconds),
+        "plain loop, 32 sequences of 64": plain(long, 32, device, args.seconds),
+        f"plain loop, single sequences of {steps}": plain(data, 1, device, args.seconds),
+        "matrix products, bfloat16": lambda: half() / FLOP_TRAIN_MDRNN,
+    }
+    goals = [Goal(f"ours, {size} sequences of {steps}", "matrix products, float32", 0.65)]
+    rates = common.alternate(methods, args.rounds)
+    common.report(args, "M: training", "steps/s", rates, "matrix products, float32", goals)
+
+
+if __name__ == "__main__":
+    made = common.parser(__doc__)
+    common.add_run(made)
+    made.add_argument("--seconds", type=float, default=5.0, help="of a measurement (default: %(default)s)")
+    common.main(made, main)

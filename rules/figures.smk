@@ -1,0 +1,222 @@
+# The figures, films and tables that `snakemake --report` shows, stage by stage; captions in report/.
+# consumes: what the stages made; of the rollouts some held-out ones
+# produces: <logdir>/report/*
+
+
+report: "../report/workflow.rst"
+
+
+rule figures_vae:
+    input:
+        rollouts=ancient(held_out(CONFIG.vae)),
+        summaries=ROLLOUT_SUMMARIES,
+        vae=ancient(f"{V}.tar"),
+        vae_summary=f"{V}.json",
+    output:
+        shown("V", "vae_reconstructions.png", "reconstructions"),
+        shown("V", "vae_worst.png", "worst reconstructions"),
+        shown("V", "vae_samples.png", "samples from the prior"),
+        shown("V", "vae_traversals.png", "latent traversals"),
+        shown("V", "vae_losses.png", "learning curves"),
+    log:
+        f"{LOGDIR}/logs/figures_vae.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/figures_vae.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        command=command("plot_vae.py"),
+        options=options(),
+        code=code("plot_vae.py"),
+    shell:
+        "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
+
+
+rule figures_mdrnn:
+    input:
+        rollouts=ancient(held_out(CONFIG.mdrnn)),
+        summaries=ROLLOUT_SUMMARIES,
+        models=ancient([f"{V}.tar", f"{M}.tar"]),
+        model_summaries=[f"{V}.json", f"{M}.json"],
+    output:
+        shown("M", "mdrnn_dream.png", "a held-out episode, dreamt on"),
+        shown("M", "mdrnn_horizon.png", "likelihood by horizon"),
+        shown("M", "mdrnn_reward.png", "rewards"),
+        shown("M", "mdrnn_losses.png", "learning curves"),
+    log:
+        f"{LOGDIR}/logs/figures_mdrnn.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/figures_mdrnn.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        command=command("plot_mdrnn.py"),
+        options=options(),
+        code=code("plot_mdrnn.py"),
+    shell:
+        "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
+
+
+rule figures_ctrl:
+    input:
+        history=ancient(f"{LOGDIR}/ctrl/history.csv"),
+        weights=ancient(f"{C}.tar"),
+        summary=f"{C}.json",
+    output:
+        shown("C", "ctrl_returns.png", "returns"),
+        shown("C", "ctrl_search.png", "step size, episode lengths, time"),
+    log:
+        f"{LOGDIR}/logs/figures_ctrl.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/figures_ctrl.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        command=command("plot_controller.py"),
+        code=code("plot_controller.py"),
+    shell:
+        "{params.command} --log {log:q}"
+
+
+rule dream:
+    input:
+        models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
+        summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
+    output:
+        film=f"{REPORT}/dream.gif",
+        page=shown("C", "dream.html", "C drives in M's dream"),
+    log:
+        f"{LOGDIR}/logs/dream.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/dream.tsv"
+    conda:
+        "../envs/play.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        command=command("dream.py"),
+        options=options(CONFIG.env),
+        code=code("dream.py"),
+    shell:
+        "{params.command} {params.options} --log {log:q} --output {output.film:q} --page {output.page:q}"
+
+
+rule replay:
+    input:
+        models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
+        summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
+        test=f"{LOGDIR}/eval.json",
+    output:
+        FILMS,
+        shown("test", "films.html", "best, median and worst, filmed"),
+        paths=f"{REPORT}/replays.npz",
+    log:
+        f"{LOGDIR}/logs/replay.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/replay.tsv"
+    conda:
+        "../envs/play.yaml"
+    threads: 3
+    resources:
+        mem_mb=playing_memory,
+        runtime=growing(30),
+    params:
+        command=command("replay_episodes.py"),
+        options=options(CONFIG.env),
+        code=code("replay_episodes.py"),
+    shell:
+        "{params.command} {params.options} --log {log:q}"
+
+
+rule figures_evaluate:
+    input:
+        test=f"{LOGDIR}/eval.json",
+        paths=f"{REPORT}/replays.npz",
+    output:
+        shown("test", "evaluation.html", "score and episodes"),
+        shown("test", "evaluation_returns.png", "returns and published scores"),
+        shown("test", "evaluation_tracks.png", "tracks from above"),
+    log:
+        f"{LOGDIR}/logs/figures_evaluate.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/figures_evaluate.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        command=command("plot_evaluation.py"),
+        code=code("plot_evaluation.py"),
+    shell:
+        "{params.command} --log {log:q}"
+
+
+# All values that shape a result, as text: what a run was.
+SETTINGS = settings.to_text(
+    {
+        name: {
+            f.name: getattr(getattr(CONFIG, name), f.name)
+            for f in settings.settable(section)
+            if f.metadata["role"] != settings.RUNTIME or f.name == "num_rollouts"
+        }
+        for name, section in wm.SECTIONS.items()
+    }
+)
+JOBS = [
+    *(f"rollouts_{wm.shard_name(shard)}" for shard in SHARDS),
+    "vae",
+    *(["latents"] if CONFIG.latents.precompute_latents else []),
+    "mdrnn",
+    "ctrl",
+    *(f"evaluate_{shard}" for shard in range(len(PLAYED))),
+    "evaluate",
+]
+
+
+rule figures_run:
+    input:
+        shards=ROLLOUT_SUMMARIES,
+        summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
+        test=f"{LOGDIR}/eval.json",
+        benchmarks=ancient([f"{LOGDIR}/benchmarks/{job}.tsv" for job in JOBS]),
+    output:
+        shown("run", "run.html", "versions, configuration, time"),
+        shown("run", "stages.png", "what the stages took"),
+    log:
+        f"{LOGDIR}/logs/figures_run.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/figures_run.tsv"
+    conda:
+        "../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        command=command("plot_run.py"),
+        options=f"{options()} --config {shlex.quote(SETTINGS)}",
+        code=code("plot_run.py"),
+    shell:
+        "{params.command} {params.options} --log {log:q}"
+        " --shards {input.shards:q} --benchmarks {input.benchmarks:q}"
+
+
+rule figures:
+    input:
+        FIGURES,

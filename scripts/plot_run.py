@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""What a run was: versions, configuration, seeds, and what each stage took.
+
+Writes <logdir>/report/run.html, and stages.png beside it.
+"""
+
+import csv
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from worldmodels import checkpoint, cli, config, figures, settings
+from worldmodels.cli import log
+from worldmodels.figures import BLUE, ORANGE
+from worldmodels.settings import UserError
+
+PACKAGES = ("torch", "gymnasium", "envpool", "numpy", "cma")
+
+
+def read_benchmark(path: str) -> dict[str, float]:
+    """Seconds, largest memory (MB) and CPU seconds of a job, as Snakemake's benchmark has them."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file, delimiter="\t"))
+        return {key: float(row[key]) for key in ("s", "max_rss", "cpu_time")}
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a benchmark of Snakemake, found no file") from None
+    except StopIteration:
+        raise UserError(f"{path}: expected a benchmark of Snakemake, found an empty file") from None
+    except KeyError as error:
+        raise UserError(f"{path}: expected a benchmark of Snakemake, found no column {error}") from None
+    except ValueError:  # a job too short to be measured has NA there
+        return {"s": float(row["s"]), "max_rss": float("nan"), "cpu_time": float("nan")}
+
+
+def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
+    """The benchmarks by stage; jobs of one stage add up, their memory is that of the largest."""
+    total: dict[str, dict[str, float]] = {}
+    for path in benchmarks:
+        name = Path(path).stem.split("_")[0]
+        job = read_benchmark(path)
+        sums = total.setdefault(name, {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
+        sums |= {"jobs": sums["jobs"] + 1, "max_rss": max(sums["max_rss"], job["max_rss"])}
+        sums |= {key: sums[key] + job[key] for key in ("s", "cpu_time")}
+    return total
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def versions(shards: list[str], test: dict) -> list[list[str]]:
+    """Of what made the rollouts and the test, as they say themselves, and of what is installed here."""
+    rows = [["gymnasium, of the test", test["gymnasium_version"]]]
+    first = checkpoint.read_json(shards[0], ("backend", "versions"))
+    rows.append([f"rollouts, by {first['backend']}", ", ".join(f"{k} {v}" for k, v in first["versions"].items())])
+    for name in PACKAGES:
+        try:
+            rows.append([f"{name}, installed", version(name)])
+        except PackageNotFoundError:
+            continue
+    return [*rows, ["Python", platform.python_version()]]
+
+
+def knobs(text: str) -> list[list[str]]:
+    """The given values of the configuration, as JSON {section: {key: value}}, and the defaults that they replace."""
+    rows = []
+    try:
+        given = json.loads(text)
+        for name in sorted(given, key=list(config.SECTIONS).index):
+            values = given[name]
+            defaults = config.SECTIONS[name]()
+            for key, value in config.SECTIONS[name](**values).to_dict().items():
+                if key in values:
+                    default = getattr(defaults, key)
+                    rows.append([f"{name}.{key}", settings.to_text(value), "" if value == default else default])
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"--config: expected JSON of known sections and keys, found {error}") from None
+    return rows
+
+
+def chart(total: dict[str, dict[str, float]], steps: dict[str, int]):
+    """Wall time and environment steps by stage."""
+    figure = figures.new(10, 3.4)
+    time, env = figure.subplots(1, 2)
+    time.barh(list(total), [stage["s"] / 60 for stage in total.values()], color=BLUE)
+    time.set(xlabel="wall time, minutes (jobs of a stage added up)")
+    env.barh(list(steps), [count / 1e6 for count in steps.values()], color=ORANGE)
+    env.set(xlabel="environment steps, million")
+    for ax in (time, env):
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.bar_label(ax.containers[0], fmt="%.2f", padding=3)
+        ax.margins(x=0.15)
+    return figure
+
+
+def main(args) -> None:
+    run = cli.run_config(args)
+    folder = f"{run.logdir}/report"
+    checkpoint.prepare_folder(folder)
+    test = checkpoint.read_json(f"{run.logdir}/eval.json", ("gymnasium_version", "env_steps", "lengths", "seeds"))
+    total = stages(args.benchmarks)
+    parts = test["env_steps"]
+    steps = {"rollouts": parts["rollouts"], "ctrl": parts["controller"], "evaluate": sum(test["lengths"])}
+    time = [
+        [name, job["jobs"], clock(job["s"]), clock(job["cpu_time"]) if job["cpu_time"] == job["cpu_time"] else "-",
+         f"{job['max_rss']:,.0f}", f"{steps[name]:,}" if name in steps else "-"]
+        for name, job in total.items()
+    ]  # fmt: skip
+    seeds = [["run", run.seed], ["tracks of the test", f"{test['seeds'][0]} to {test['seeds'][-1]}"]]
+    tables = {
+        "What each stage took": (
+            ("stage", "jobs", "wall time, h:m:s", "CPU time, h:m:s", "memory, MB", "environment steps"),
+            time,
+        ),
+        "Versions": (("", "version"), versions(args.shards, test)),
+        "Seeds": (("", "seed"), seeds),
+        "Configuration: what shapes the result": (("key", "value", "default if another"), knobs(args.config)),
+    }
+    figures.save_tables(f"{folder}/run.html", "This run", tables)
+    figures.save(chart(total, steps), f"{folder}/stages.png")
+    log.info(
+        "run: %s of work in %d stages, %s/run.html", clock(sum(j["s"] for j in total.values())), len(total), folder
+    )
+
+
+if __name__ == "__main__":
+    made = cli.parser(__doc__)
+    made.add_argument("--config", default="{}", help="JSON of the configuration to show, section by section")
+    made.add_argument("--shards", nargs="+", required=True, help="summaries of the rollouts' shards (.json)")
+    made.add_argument("--benchmarks", nargs="+", required=True, help="Snakemake's benchmarks of the stages (.tsv)")
+    cli.main(made, main)

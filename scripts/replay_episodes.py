@@ -1,0 +1,79 @@
+#!/usr/bin/env python
+"""Play the best, the median and the worst episode of the official test again, and film them.
+
+Writes <logdir>/report/best.gif, median.gif and worst.gif: what V saw, its reconstruction, and what M dreams under the
+same actions, shown the truth now and then; films.html shows all three. The paths driven go to replays.npz.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldmodels import checkpoint, cli, config, settings
+from worldmodels.agent import load_world_model
+from worldmodels.cli import log
+from worldmodels.decoding import decode
+from worldmodels.evaluation import prepare_worker
+from worldmodels.films import label_frames, write_film, write_page
+from worldmodels.replays import Replay, dream_along, replay
+from worldmodels.workers import workers
+
+STRETCH = 100  # steps dreamt between two looks at the truth
+EVERY = 5  # steps between two pictures
+FPS = 12.5
+SEED = 1  # of the dreams
+
+
+def choose(returns: list[float]) -> dict[str, int]:
+    """The numbers of the episodes with the highest, the median and the lowest return."""
+    order = np.argsort(returns, kind="stable")
+    return {"best": int(order[-1]), "median": int(order[len(order) // 2]), "worst": int(order[0])}
+
+
+def film(path: Path, name: str, episode: Replay, world) -> None:
+    z, actions = torch.from_numpy(episode.latents), torch.from_numpy(episode.actions)
+    dreamt = dream_along(world, z, actions, STRETCH, SEED)
+    shown = np.arange(0, len(z), EVERY)
+    panels = {
+        "what V sees": episode.frames[shown],
+        "V's reconstruction": decode(world.vae, z[shown]),
+        f"M's dream, woken every {STRETCH}": decode(world.vae, dreamt[shown]),
+    }
+    so_far = np.cumsum(episode.rewards)
+    notes = [
+        f"{name} episode (seed {episode.seed})   step {t:4d}   return so far {so_far[t]:5.0f}"
+        f"   dreaming for {t % STRETCH:2d} steps"
+        for t in shown
+    ]
+    write_film(path, label_frames(panels, notes), FPS)
+
+
+def main(args) -> None:
+    run = cli.run_config(args)
+    env = settings.from_args(args, config.EnvConfig)
+    folder = Path(run.logdir) / "report"
+    checkpoint.prepare_folder(folder)
+    test = checkpoint.read_json(f"{run.logdir}/eval.json", ("seeds", "returns"))
+    chosen = choose(test["returns"])
+    seeds = [test["seeds"][number] for number in chosen.values()]
+    prepare_worker(0, run.logdir, env, "cpu")  # what is missing or wrong should end here, not in a worker
+    with workers(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
+        episodes = dict(zip(chosen, cli.progress(pool.map(replay, seeds), "replay", len(seeds))))
+    world = load_world_model(run.logdir, torch.device("cpu"))
+    arrays = {}
+    for name, episode in episodes.items():
+        official, again = test["returns"][chosen[name]], float(episode.rewards.sum())
+        if abs(official - again) > 0.5:
+            log.info("replay: seed %d: the test had %.1f, the replay %.1f", episode.seed, official, again)
+        film(folder / f"{name}.gif", name, episode, world)
+        arrays |= {f"{name}_path": episode.path, f"{name}_track": episode.track, f"{name}_rewards": episode.rewards}
+    titles = {f"{name}: {episode.rewards.sum():.0f}": folder / f"{name}.gif" for name, episode in episodes.items()}
+    write_page(folder / "films.html", titles)
+    checkpoint.write_npz(folder / "replays.npz", arrays)
+    said = ", ".join(f"{name} {episode.rewards.sum():.0f}" for name, episode in episodes.items())
+    log.info("replay: returns %s, filmed in %s/*.gif", said, folder)
+
+
+if __name__ == "__main__":
+    cli.main(cli.parser(__doc__, config.EnvConfig), main)

@@ -1,0 +1,14 @@
+"""Latents as pictures: what V's decoder makes of them."""
+
+import numpy as np
+import torch
+
+from worldmodels.vae import ConvVAE
+
+
+@torch.inference_mode()
+def decode(vae: ConvVAE, latents: torch.Tensor) -> np.ndarray:
+    """Latents (N,n) on any device -> frames (N,H,W,C) uint8."""
+    device = vae.decoder.fc.weight.device
+    images = torch.cat([vae.decoder(batch.to(device)) for batch in latents.split(256)])
+    return images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

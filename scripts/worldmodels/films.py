@@ -1,0 +1,105 @@
+"""Films: frames side by side with their labels, as GIF or, where ffmpeg is installed, MP4."""
+
+import base64
+import html
+import io
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from worldmodels import checkpoint
+from worldmodels.settings import UserError
+
+MARGIN = 18  # pixels of a line of text
+
+
+def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int = 3) -> list[Image.Image]:
+    """Frames side by side under their labels, with a line below.
+
+    Args:
+        panels: label -> frames (T,H,W,C) uint8, as many and as large in each; C is 1 or 3.
+        notes: the line below each of the T pictures.
+        scale: pixels a pixel of the frames becomes.
+    """
+    font = ImageFont.load_default(12)
+    pictures = []
+    for frames, note in zip(zip(*panels.values()), notes):
+        row = np.concatenate([np.repeat(frame, 3 // frame.shape[-1], axis=-1) for frame in frames], axis=1)
+        enlarged = Image.fromarray(row).resize((row.shape[1] * scale, row.shape[0] * scale), Image.Resampling.NEAREST)
+        picture = Image.new("RGB", (enlarged.width, enlarged.height + 2 * MARGIN), "black")
+        picture.paste(enlarged, (0, MARGIN))
+        draw = ImageDraw.Draw(picture)
+        for i, label in enumerate(panels):
+            draw.text((i * enlarged.width // len(panels) + 4, 2), label, fill="white", font=font)
+        draw.text((4, MARGIN + enlarged.height + 2), note, fill="white", font=font)
+        pictures.append(picture)
+    return pictures
+
+
+def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> None:
+    """A looping GIF or, by the ending, an MP4 (H.264) of pictures of one size.
+
+    GIFs know hundredths of a second only, and viewers none below two: beyond 50 pictures a second they slow down.
+
+    Raises:
+        UserError: another ending; MP4 without ffmpeg.
+    """
+    ending = Path(path).suffix.lower()
+    if ending == ".gif":
+        buffer = io.BytesIO()
+        reduced = reduce_colors(pictures)
+        duration = max(20, round(100 / fps) * 10)
+        reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=duration, loop=0)
+        checkpoint.write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    elif ending == ".mp4":
+        checkpoint.write_atomically(path, lambda file: file.write(encode_mp4(path, pictures, fps)))
+    else:
+        raise UserError(f"{path}: expected a film to end in .gif or .mp4, found {ending or 'no ending'}")
+
+
+def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.Image]:
+    """The pictures in one palette for all, without dithering: plain areas stay plain and still ones stay the same,
+    which makes a GIF four times smaller. The octree keeps small coloured things, such as a red car, that a median cut
+    loses.
+    """
+    sample = pictures[:: -(-len(pictures) // 8)]
+    together = Image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
+    for i, picture in enumerate(sample):
+        together.paste(picture, (0, i * picture.height))
+    palette = together.quantize(colors, method=Image.Quantize.FASTOCTREE)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+
+
+def write_page(path: str | Path, films: dict[str, str | Path]) -> None:
+    """An HTML page with GIFs inside of it, under their titles: Snakemake's report shows pages, but only offers GIFs."""
+    body = ""
+    for title, film in films.items():
+        inside = base64.b64encode(Path(film).read_bytes()).decode()
+        body += f'<h3>{html.escape(title)}</h3><img alt="{html.escape(title)}" src="data:image/gif;base64,{inside}">'
+    page = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><body style="font: 15px sans-serif">{body}</html>'
+    checkpoint.write_atomically(path, lambda file: file.write(page.encode()))
+
+
+def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
+    """By ffmpeg, through a file: MP4 cannot be written to a pipe without fragments, which some players refuse."""
+    if not shutil.which("ffmpeg"):
+        raise UserError(f"{path}: expected ffmpeg to be installed for an MP4, found none; a .gif needs nothing")
+    temporary = Path(path).with_name(f".{Path(path).name}.ffmpeg.mp4")
+    size = f"{pictures[0].width}x{pictures[0].height}"
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # H.264 wants even sizes
+    try:
+        done = subprocess.run(
+            ["ffmpeg", "-y", "-loglevel", "error", *raw, *even, str(temporary)],
+            input=b"".join(p.tobytes() for p in pictures),
+            capture_output=True,
+        )
+        if done.returncode:
+            raise UserError(f"{path}: cannot be made: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+        return temporary.read_bytes()
+    finally:
+        temporary.unlink(missing_ok=True)
