@@ -3,26 +3,11 @@
 # consumes: this run, whose rollouts, V, latents and M the variants share, and whose own agent is the one called full
 # produces: <logdir>/ablation/<variant>, a run's folder each; <logdir>/ablation/ablation.json, .md and .png
 
-import dataclasses
-
 ABLATION = f"{LOGDIR}/ablation"
 VARIANTS = {
     "v_only": {"ctrl": {"features": "z", "hidden": []}},
     "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
     "random_m": {"mdrnn": {"num_epochs": 0}},
-}
-
-
-# Of the sections that vary, the options in each variant, with those of the section that the stage also reads.
-VARIED = {
-    section: {
-        name: options(
-            before,
-            dataclasses.replace(getattr(CONFIG, section), **changes.get(section, {})),
-        )
-        for name, changes in VARIANTS.items()
-    }
-    for section, before in (("mdrnn", CONFIG.latents), ("ctrl", CONFIG.env))
 }
 
 
@@ -76,7 +61,7 @@ use rule mdrnn as ablation_mdrnn with:
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
             variant=ABLATION,
         ),
-        options=lambda wildcards: VARIED["mdrnn"][wildcards.variant],
+        options=varied(VARIANTS, "mdrnn", CONFIG.latents),
         code=code("train_mdrnn.py", OF_VAE),
 
 
@@ -103,7 +88,7 @@ use rule ctrl as ablation_ctrl with:
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
         command=command("train_controller.py", CONFIG.ctrl, mpi=MPI, variant=ABLATION),
-        options=lambda wildcards: VARIED["ctrl"][wildcards.variant],
+        options=varied(VARIANTS, "ctrl", CONFIG.env),
         code=code("train_controller.py", OF_ENV, OF_VAE),
 
 

@@ -6,6 +6,7 @@
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
 import atexit
+import dataclasses
 import json
 import shlex
 import shutil
@@ -89,6 +90,16 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 def options(*sections):
     """The values that shape a job's result, as sorted flags: the same text for the same values."""
     return " ".join([f"--seed {CONFIG.seed}", *map(settings.options, sections)])
+
+
+def varied(variants, section, before):
+    """The options of a section, and of the one before it, as the variant that a job's wildcard names has them."""
+    original = getattr(CONFIG, section)
+    made = {
+        name: options(before, dataclasses.replace(original, **changes.get(section, {})))
+        for name, changes in variants.items()
+    }
+    return lambda wildcards: made[wildcards.variant]
 
 
 def code(script, *users):

@@ -115,6 +115,8 @@ def lose(file: str) -> Edit:
 def other(f: dataclasses.Field, value):
     """Another legal value of this field, or None if there is none."""
     meta = f.metadata
+    if f.name in ("height", "width"):
+        return 96
     if f.name == "model":
         return "worldmodels.vae:ConvVAE"
     if f.name == "hidden":

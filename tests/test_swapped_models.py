@@ -230,5 +230,7 @@ def test_options_of_the_optimiser():
     assert (strategy.means[-1] != full.means[-1]).any()
     with pytest.raises(UserError, match=r"ctrl.cma: expected options of pycma, found 'CMA_diagnal' \(did you mean CMA"):
         EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagnal": True})
+    with pytest.raises(UserError, match=r"ctrl.cma: expected options that pycma takes, found .*banana"):
+        EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagonal": "banana"})
     with pytest.raises(UserError, match=r"ctrl.cma: popsize is not set here, but by ctrl.pop_size and seed"):
         EvolutionStrategy(5, 0.1, 8, 1, {"popsize": 4})

@@ -27,6 +27,8 @@ from worldmodels.interrupts import Interrupted
 from worldmodels.settings import UserError, nearest, result_values
 from worldmodels.workers import workers
 
+LARGE = 4000  # parameters from which on a full covariance matrix takes longer than the episodes
+
 
 class EvolutionStrategy:
     """CMA-ES that maximises; asked again from the start and told the same, it is in the same state again.
@@ -50,7 +52,12 @@ class EvolutionStrategy:
             if name not in known:
                 raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
         options |= more or {}
-        self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
+        try:
+            self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
+        except Exception as error:  # of any kind: pycma evaluates text as Python
+            if not more:
+                raise
+            raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
         self.fitness: list[np.ndarray] = []
         self.means: list[np.ndarray] = []  # of the distribution after each generation
 
@@ -250,6 +257,9 @@ def train_controller(
     controller = make_controller(config.to_dict(), world)
     Squash(config.squash, action_space(env), cli.device(device))  # what is wrong should end here, not in a worker
     size = len(flatten_parameters(controller))
+    if size > LARGE and not config.cma.get("CMA_diagonal"):
+        told = "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without"
+        cli.log.info(told, size, 8e-9 * size**2)
     number = seeding.number(seed, "ctrl/strategy")
     strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, number, config.cma)
     pieces = -(-config.pop_size * config.n_samples // config.lanes)
