@@ -131,6 +131,34 @@ LOADED_MB = min(FRAMES * FRAME_MB, 1000 * CONFIG.vae.memory_gb)
 LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 
 
+# The folders of the report, in their order.
+REPORT = f"{LOGDIR}/report"
+STAGES = {
+    "run": "1 This run",
+    "test": "2 Official test",
+    "V": "3 V, vision",
+    "M": "4 M, memory",
+    "C": "5 C, controller",
+}
+FIGURES = []  # the files of all figures: rules/figures.smk
+
+
+def shown(stage, file, figure):
+    """A figure with its place in the report; its caption is report/<name of the file>.rst."""
+    FIGURES.append(f"{REPORT}/{file}")
+    return report(
+        FIGURES[-1],
+        category=STAGES[stage],
+        labels={"figure": figure},
+        caption=f"../report/{Path(file).stem}.rst",
+    )
+
+
+def held_out(section, most=8):
+    """Some rollouts that the stage was not trained on, or of those that it was if it held out none."""
+    return ROLLOUTS[-section.num_test_files :][:most]
+
+
 STARTED = time.time()
 
 

@@ -6,38 +6,8 @@
 report: "../report/workflow.rst"
 
 
-REPORT = f"{LOGDIR}/report"
-STAGES = {
-    "run": "1 This run",
-    "test": "2 Official test",
-    "V": "3 V, vision",
-    "M": "4 M, memory",
-    "C": "5 C, controller",
-}
-
-
 FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
-FIGURES = [
-    f"{REPORT}/replays.npz",
-    f"{REPORT}/dream.gif",
-    *FILMS,
-]  # all files made here
-
-
-def shown(stage, file, figure):
-    """A figure with its place in the report; its caption is report/<name of the file>.rst."""
-    FIGURES.append(f"{REPORT}/{file}")
-    return report(
-        FIGURES[-1],
-        category=STAGES[stage],
-        labels={"figure": figure},
-        caption=f"../report/{Path(file).stem}.rst",
-    )
-
-
-def held_out(section, most=8):
-    """Some rollouts that the stage was not trained on, or of those that it was if it held out none."""
-    return ROLLOUTS[-section.num_test_files :][:most]
+FIGURES += [f"{REPORT}/replays.npz", f"{REPORT}/dream.gif", *FILMS]
 
 
 rule figures_vae:
