@@ -149,7 +149,7 @@ LOADED_MB = min(FRAMES * FRAME_MB, 1000 * CONFIG.vae.memory_gb)
 LATENTS_MB = FRAMES * CONFIG.vae.latent_size * 8 / 1e6
 
 
-# The figures: where they lie, and the chapters of the report.
+# The folders of the report, in their order.
 REPORT = f"{LOGDIR}/report"
 STAGES = {
     "run": "1 This run",
@@ -158,14 +158,7 @@ STAGES = {
     "M": "4 M, memory",
     "C": "5 C, controller",
 }
-
-
-FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
-FIGURES = [
-    f"{REPORT}/replays.npz",
-    f"{REPORT}/dream.gif",
-    *FILMS,
-]  # all files that rules/figures.smk makes
+FIGURES = []  # the files of all figures: rules/figures.smk
 
 
 def shown(stage, file, figure):

@@ -6,6 +6,10 @@
 report: "../report/workflow.rst"
 
 
+FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
+FIGURES += [f"{REPORT}/replays.npz", f"{REPORT}/dream.gif", *FILMS]
+
+
 rule figures_vae:
     input:
         rollouts=ancient(held_out(CONFIG.vae)),
