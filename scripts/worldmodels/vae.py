@@ -109,7 +109,11 @@ def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[Conv
 def encode(vae: ConvVAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 frames (B,H,W,C) on any device -> mu, logsigma (B, latent_size) float32 on V's device."""
     device = vae.encoder.fc_mu.weight.device
-    return vae.encoder(to_images(frames.to(device, non_blocking=True)))
+    images = to_images(frames.to(device, non_blocking=True))
+    # Below 8 frames casting the weights takes longer than it saves.
+    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) >= 8 and has_bfloat16(device)):
+        mu, logsigma = vae.encoder(images)
+    return mu.float(), logsigma.float()
 
 
 def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, device: torch.device) -> dict:
