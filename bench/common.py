@@ -25,6 +25,7 @@ from worldmodels.envs import action_space, make_lanes
 from worldmodels.rollouts import plan_actions
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench/results"
 
 # Floating-point operations, two a multiply-add. V's encoder has 14.8 M multiply-adds a frame and V 39 M; training takes
 # three times the forward pass. M's LSTM and output layer have 0.38 M parameters: 2 x 3 operations each a step.
@@ -105,15 +106,20 @@ def report(
     **more,
 ) -> None:
     """Print the table, each row with its ratio to `limit`, and the goals; write all of it as JSON."""
-    print(f"\n{title} ({args.threads} threads, {args.rounds} rounds, {describe_load()})")
-    width = max(map(len, rates))
-    print(f"  {'':{width}}  {unit:>12}  {'of ' + limit:>{max(8, len(limit) + 3)}}")
-    for name, values in rates.items():
-        share = f"{ratio(rates, name, limit):.2f}"
-        print(f"  {name:{width}}  {number(statistics.median(values)):>12}  {share:>{max(8, len(limit) + 3)}}")
+    table(title, unit, rates, limit)
     judged = [goal.judge(rates) for goal in goals]
     print_goals(judged)
     write(args, {"title": title, "unit": unit, "limit": limit, "rates": rates, "goals": judged, **more})
+
+
+def table(title: str, unit: str, rates: dict[str, list[float]], limit: str) -> None:
+    """Print the median rate of each row, and of the rounds' ratios to `limit`."""
+    width, last = max(map(len, rates)), f"of {limit}"
+    print(f"\n{title} ({describe_load()})")
+    print(f"  {'':{width}}  {unit:>12}  {last:>8}")
+    for name, values in rates.items():
+        share = f"{ratio(rates, name, limit):.2f}"
+        print(f"  {name:{width}}  {number(statistics.median(values)):>12}  {share:>{max(8, len(last))}}")
 
 
 def print_goals(judged: list[dict]) -> None:
@@ -132,7 +138,7 @@ def number(value: float) -> str:
 def write(args: argparse.Namespace, result: dict) -> None:
     """The JSON file: what was found, on which machine, when and under which load."""
     program = Path(sys.argv[0]).stem
-    path = Path(args.output or ROOT / "bench/results" / f"{program}.json")
+    path = Path(args.output or RESULTS / f"{program}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = {key: value for key, value in vars(args).items() if key != "output"}
     machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "torch": torch.__version__, "load": os.getloadavg()[0]}

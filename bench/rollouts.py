@@ -65,13 +65,9 @@ def main(args) -> None:
         Goal("ours, compressed", f"{backend} alone", 0.85),
         Goal("ours, compressed", "gymnasium frame by frame", 6),
     ]
-    common.report(
-        args, "Rollouts: collection", "steps/s", rates, f"{backend} alone", goals, bytes_a_step=list(SIZES.values())
-    )
-    sizes = ", ".join(
-        f"{size:,.0f} bytes a step {'' if packed else 'not '}compressed" for packed, size in SIZES.items()
-    )
-    print(f"  {sizes}")
+    sizes = {"compressed" if packed else "not compressed": size for packed, size in SIZES.items()}
+    common.report(args, "Rollouts: collection", "steps/s", rates, f"{backend} alone", goals, bytes_a_step=sizes)
+    print("  bytes a step on disk: " + ", ".join(f"{size:,.0f} {kind}" for kind, size in sizes.items()))
 
 
 if __name__ == "__main__":

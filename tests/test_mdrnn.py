@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from worldmodels.mdrnn import MDRNN, MDRNNCell, get_loss, gmm_loss, to_cell
+from worldmodels.config import WMMDNRNNConfig
+from worldmodels.mdrnn import MDRNN, MDRNNCell, batch_functions, get_loss, gmm_loss, to_cell
 
 SIZES = (32, 3, 64, 5)
 
@@ -124,6 +125,14 @@ def test_every_parameter_gets_a_gradient():
     get_loss(m, **batch())["loss"].backward()
     for name, p in m.named_parameters():
         assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def test_training_computes_the_plain_loss_up_to_the_rounding_of_bfloat16():
+    m, data = MDRNN(*SIZES), {**batch(), "valid": torch.ones(6, 2)}
+    losses, _ = batch_functions(m, torch.optim.SGD(m.parameters()), WMMDNRNNConfig(), torch.device("cpu"), None)
+    terms, expected = losses(data), get_loss(m, **data)
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name].float(), value, rtol=0.01, atol=0.01)
 
 
 def test_the_cell_does_what_the_network_does():

@@ -7,7 +7,7 @@ from torch.distributions import Normal, kl_divergence
 
 from worldmodels.config import WMVAEConfig
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, conv_vae_loss_fn, load_vae, to_images, train_vae
+from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, load_vae, to_images, train_vae
 
 
 @pytest.mark.parametrize("channels, latent_size, batch", [(3, 32, 4), (1, 8, 1), (3, 1, 2)])
@@ -65,6 +65,18 @@ def test_to_images_keeps_pixels():
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     images = to_images(frames)
     assert torch.equal(images[1, 2, 5, 7], frames[1, 5, 7, 2].float() / 255)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_encode_is_the_encoder_up_to_the_rounding_of_bfloat16(batch):
+    torch.manual_seed(0)
+    vae = ConvVAE(3, 32).eval()
+    frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = vae.encoder(frames.permute(0, 3, 1, 2).float() / 255)
+    for one, other in zip(encode(vae, frames), expected):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, atol=1e-5 if batch == 1 else 4e-3, rtol=0)
 
 
 def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):

@@ -14,7 +14,7 @@ from worldmodels.config import WMMDNRNNConfig
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError, result_values
 from worldmodels.training import Training
-from worldmodels.vae import VAE, encode
+from worldmodels.vae import VAE, encode, has_bfloat16
 
 Hidden = tuple[torch.Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU; each (B, layers * H), layer after layer
 CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
@@ -257,6 +257,7 @@ def batch_functions(
         losses(batch): as get_loss, of a batch of latents, or of frames if there is a vae to encode them. learn(batch):
         the same after a step on them, as a row.
     """
+    mixed = has_bfloat16(device)
 
     def losses(batch: dict) -> dict[str, torch.Tensor]:
         if vae is not None:
@@ -264,7 +265,8 @@ def batch_functions(
             batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
         keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
         parts = {key: batch[key].to(device) for key in keys}
-        return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
 
     def learn(batch: dict) -> dict[str, float]:
         terms = losses(batch)

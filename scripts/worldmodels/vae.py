@@ -212,7 +212,11 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             f"found {tuple(frames.shape[1:])}"
         )
     device = next(vae.parameters()).device
-    return vae.encoder(to_images(frames.to(device, non_blocking=True)))
+    images = to_images(frames.to(device, non_blocking=True))
+    # Below 8 frames casting the weights takes longer than it saves.
+    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) >= 8 and has_bfloat16(device)):
+        mu, logsigma = vae.encoder(images)
+    return mu.float(), logsigma.float()
 
 
 def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, device: torch.device) -> dict:

@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Throughput with 1, 2, ... cores of every stage that uses several, and how much of it each further core adds.
+
+python bench/scaling.py --logdir results/carracing
+"""
+
+from pathlib import Path
+
+import common
+import controller
+import mdrnn
+import rollouts
+import torch
+import vae
+
+from worldmodels import cli, evaluation
+from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
+from worldmodels.controller import prepare_worker
+from worldmodels.datasets import ObservationDataset
+from worldmodels.envs import choose_backend
+from worldmodels.sequences import LatentSequenceDataset
+from worldmodels.workers import workers
+
+
+def with_workers(args, cores: int) -> dict[str, float]:
+    """Steps/s of the stages that play, on so many processes."""
+    backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=150)
+    shard = RolloutsConfig(shard_size=16, seq_len=150, gymnasium_share=0.0)
+    found = {"environment alone": common.environment_rate(controller.ENV, backend, cores)}
+    with workers(cores) as pool:
+        rollouts.ours(pool, cores, RolloutsConfig(shard_size=1, seq_len=10, gymnasium_share=0.0))
+        found["rollouts"] = rollouts.ours(pool, cores, shard)
+    candidates = controller.population(args.logdir, ctrl.sigma0)
+    with workers(cores, prepare_worker, args.logdir, controller.ENV, backend, ctrl, args.device) as pool:
+        list(pool.map(abs, range(100)))
+        found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
+    env = EnvConfig(kwargs={"max_episode_steps": 100})
+    with workers(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
+        list(pool.map(abs, range(100)))
+        start = common.clock()
+        steps = sum(length for _, length in pool.map(evaluation.evaluate_in_worker, range(cores)))
+        found["evaluation"] = steps / (common.clock() - start)
+    return found
+
+
+def with_threads(args, cores: int) -> dict[str, float]:
+    """Images/s of V and steps/s of M, training on so many threads."""
+    device = cli.device(args.device)
+    torch.set_num_threads(cores)
+    latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
+    frames = ObservationDataset(files=common.rollout_files(args, most=8))
+    found = {
+        "V": vae.ours(frames, device, 3.0)(),
+        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, 3.0)(),
+        "matrix products, GFLOP/s": common.matrix_rate(device)() / 1e9,
+    }
+    torch.set_num_threads(args.threads)
+    return found
+
+
+def main(args) -> None:
+    counts = sorted({min(2**i, args.threads) for i in range(args.threads.bit_length() + 1)})
+    rounds = [{n: with_workers(args, n) | with_threads(args, n) for n in counts} for _ in range(args.rounds)]
+    for row in rounds[0][1]:
+        rates = {f"{row}, {n}": [found[n][row] for found in rounds] for n in counts}
+        unit = "images/s" if row == "V" else "GFLOP/s" if "GFLOP" in row else "steps/s"
+        common.table(f"Scaling: {row}", unit, rates, f"{row}, 1")
+    everything = {f"{row}, {n}": [found[n][row] for found in rounds] for row in rounds[0][1] for n in counts}
+    common.write(args, {"title": "Scaling", "rates": everything})
+
+
+if __name__ == "__main__":
+    made = common.parser(__doc__, rounds=1)
+    common.add_run(made)
+    common.main(made, main)

@@ -1,0 +1,68 @@
+#!/usr/bin/env python
+"""Snakemake's own time: a dry run from nothing and a run with nothing to do, with 10,000 rollouts in shards of 100.
+
+    python bench/workflow.py
+
+The finished results are empty files in a temporary folder, which `snakemake --touch` declares to be made.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+from worldmodels import config
+
+GOAL_SECONDS = 10
+
+
+def snakemake(folder: str, args, *flags: str) -> float:
+    """Seconds of a call."""
+    settings = f"rollouts={{num_rollouts: {args.rollouts}, shard_size: {args.shard_size}}}"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(common.ROOT / "Snakefile"), "--cores", "2"]
+    start = time.perf_counter()
+    done = subprocess.run([*command, "--config", settings, *flags], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    if "--touch" not in flags and "-n" not in flags and "Nothing to be done" not in done.stdout + done.stderr:
+        sys.exit(f"error: expected nothing to be done, found\n{done.stdout}{done.stderr}")
+    return time.perf_counter() - start
+
+
+def finish(folder: str, args) -> None:
+    """Make all that a run makes, as empty files."""
+    run = config.RunConfig()
+    shards = range(config.num_shards(args.rollouts, args.shard_size))
+    made = config.rollout_files(run.data_dir, args.rollouts, args.shard_size)
+    made += [f"{run.data_dir}/{config.shard_name(shard)}.json" for shard in shards]
+    made += [f"{run.logdir}/{stage}/best.{ending}" for stage in ("vae", "mdrnn", "ctrl") for ending in ("tar", "json")]
+    made += [f"{run.logdir}/latents/latents_32.{ending}" for ending in ("npz", "json")]
+    for path in (Path(folder, name) for name in [*made, f"{run.logdir}/eval.json"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    snakemake(folder, args, "--touch")
+
+
+def main(args) -> None:
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as finished:
+        finish(finished, args)
+        methods = {
+            "limit": lambda: float(GOAL_SECONDS),
+            "dry run, all to do": lambda: snakemake(empty, args, "-n", "--quiet"),
+            "dry run, nothing to do": lambda: snakemake(finished, args, "-n"),
+            "run, nothing to do": lambda: snakemake(finished, args),
+        }
+        rates = common.alternate(methods, args.rounds)
+    goals = [common.Goal(row, "limit", 1.0, at_most=True) for row in list(methods)[1:]]
+    title = f"Snakemake: {args.rollouts:,} rollouts in shards of {args.shard_size}"
+    common.report(args, title, "seconds", rates, "limit", goals)
+
+
+if __name__ == "__main__":
+    made = common.parser(__doc__)
+    made.add_argument("--rollouts", type=int, default=10_000, help="rollouts (default: %(default)s)")
+    made.add_argument("--shard-size", type=int, default=100, help="rollouts a shard (default: %(default)s)")
+    common.main(made, main)
