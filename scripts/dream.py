@@ -88,7 +88,7 @@ class Keyboard:
 
 
 def warm_up(world: WorldModel, env: config.EnvConfig, policy, steps: int, seed: int):
-    """Drive the true environment for some steps: the latent (1,n) it ends at, and M's state there."""
+    """Drive the true environment for some steps, or to its end: the latent (1,n) then, and M's state before it."""
     lane = GymnasiumLanes(env, [seed])
     try:
         z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
@@ -98,7 +98,8 @@ def warm_up(world: WorldModel, env: config.EnvConfig, policy, steps: int, seed: 
             hidden = world.cell.remember(action, z, hidden)
             z, _ = encode(world.vae, torch.from_numpy(frames))
             if terminated[0] or truncated[0]:
-                raise UserError(f"--warm-up: expected fewer steps than the episode has, which ended after {step + 1}")
+                log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
+                break
         return z, hidden
     finally:
         lane.close()
