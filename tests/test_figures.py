@@ -219,7 +219,7 @@ def test_the_figures_of_a_run(reported):
     assert {path.name for path in (reported / "report").iterdir()} == names
     for path in (reported / "report").glob("*.png"):
         with Image.open(path) as image:
-            assert image.width > 700 and image.height > 250, path
+            assert image.width > 500 and image.height > 250, path
             assert len(np.unique(np.asarray(image.convert("L")))) > 20, path
     for stage in ("vae", "mdrnn", "ctrl", "evaluation"):
         assert f"{stage} figures: " in (reported / "figures.txt").read_text()
@@ -306,8 +306,25 @@ def test_the_history_of_the_controller_is_read(reported):
         plot_controller.read_history(reported / "short.csv")
 
 
-def test_a_dream_is_a_film_and_repeats(reported, tmp_path):
-    dream = ["--logdir", reported, "--steps", 40, "--warm-up", 10]
+def copy_with_terminal(run: Path, folder: Path, logit: float) -> Path:
+    """The run's models, M's logit of the terminal shifted so far that all or no steps end the episode."""
+    for stage in ("vae", "mdrnn", "ctrl"):
+        shutil.copytree(run / stage, folder / stage)
+    saved = torch.load(folder / "mdrnn/best.tar", weights_only=True)
+    saved["state_dict"]["gmm_linear.bias"][-1] = logit
+    torch.save(saved, folder / "mdrnn/best.tar")
+    return folder
+
+
+def test_a_dream_ends_where_m_ends_the_episode(tiny_run, tmp_path):
+    run = copy_with_terminal(tiny_run, tmp_path / "run", 50.0)
+    done = run_script("dream", "--logdir", run, "--steps", 40, "--warm-up", 2, cwd=tmp_path)
+    assert "dream: 1 steps, where M ends the episode, predicted return" in done.stderr
+
+
+def test_a_dream_is_a_film_and_repeats(tiny_run, tmp_path):
+    run = copy_with_terminal(tiny_run, tmp_path / "run", -50.0)
+    dream = ["--logdir", run, "--steps", 40, "--warm-up", 10]
     for name in ("a", "b"):
         done = run_script("dream", *dream, "--output", tmp_path / f"{name}.gif")
     assert re.search(r"dream: 40 steps, predicted return -?\d+\.\d, temperature 1, ", done.stderr)
@@ -318,9 +335,10 @@ def test_a_dream_is_a_film_and_repeats(reported, tmp_path):
     assert (tmp_path / "hot.gif").read_bytes() != (tmp_path / "a.gif").read_bytes()
 
 
-def test_the_keyboard_drives_without_a_display_if_asked(reported, tmp_path, monkeypatch):
+def test_the_keyboard_drives_without_a_display_if_asked(tiny_run, tmp_path, monkeypatch):
+    run = copy_with_terminal(tiny_run, tmp_path / "run", -50.0)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    flags = ["--logdir", reported, "--steps", 8, "--warm-up", 2, "--drive", "keyboard"]
+    flags = ["--logdir", run, "--steps", 8, "--warm-up", 2, "--drive", "keyboard"]
     run_script("dream", *flags, "--output", tmp_path / "k.gif")
     with Image.open(tmp_path / "k.gif") as film:
         assert film.n_frames == 3
