@@ -14,7 +14,7 @@ from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollou
 from worldmodels.latents import precompute_latents
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, encode
+from worldmodels.vae import ConvVAE, encode, has_bfloat16
 
 LENGTHS = [50, 33, 32, 31, 97]
 
@@ -175,8 +175,9 @@ def test_frames_through_v_are_the_latents(rollouts, tmp_path):
         mu, logsigma = vae.encoder(frames[1]["observations"])
     starts, _ = sequence_starts(np.array([0, 60, 120]), 32)
     rows = slice(starts[1], starts[1] + 32)
-    np.testing.assert_allclose(mu, arrays["latents"][rows], atol=1e-5)
-    np.testing.assert_allclose(logsigma, arrays["logsigmas"][rows], atol=1e-5)
+    near = 2e-3 if has_bfloat16(torch.device("cpu")) else 1e-5  # batches are encoded in bfloat16 where that is faster
+    np.testing.assert_allclose(mu, arrays["latents"][rows], atol=near)
+    np.testing.assert_allclose(logsigma, arrays["logsigmas"][rows], atol=near)
 
 
 def test_encoding_that_was_stopped_goes_on(rollouts, tmp_path, monkeypatch):
