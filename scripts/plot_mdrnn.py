@@ -17,7 +17,7 @@ from worldmodels.dreams import cut_windows, draw_latents, dream, horizon_nll, re
 from worldmodels.figures import BLACK, BLUE, GREEN, ORANGE, RED
 from worldmodels.mdrnn import MDRNN, load_mdrnn, to_cell
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, load_vae
+from worldmodels.vae import VAE, load_vae
 
 WARM_UP, HORIZON = 100, 100  # steps that M sees before it is asked, and steps ahead that it is asked about
 STRIDE = 25  # steps between two starts
@@ -43,7 +43,7 @@ class Episode:
 
 
 @torch.inference_mode()
-def read_episode(path: str, vae: ConvVAE, mdrnn: MDRNN, generator: torch.Generator) -> Episode:
+def read_episode(path: str, vae: VAE, mdrnn: MDRNN, generator: torch.Generator) -> Episode:
     arrays = read_rollout(path)
     actions = torch.from_numpy(arrays["actions"])
     if actions.shape[1] != mdrnn.actions:
@@ -73,7 +73,7 @@ def losses(summary: dict, include_reward: bool):
     return figure
 
 
-def strip(vae: ConvVAE, mdrnn: MDRNN, episode: Episode, generator: torch.Generator):
+def strip(vae: VAE, mdrnn: MDRNN, episode: Episode, generator: torch.Generator):
     """The episode from its middle on: true, reconstructed, predicted one step ahead, and dreamt with its actions."""
     start = min(WARM_UP, len(episode.z) // 2)
     shown = [k for k in AHEAD if start + k < len(episode.z)]

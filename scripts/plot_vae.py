@@ -11,7 +11,7 @@ from worldmodels import checkpoint, cli, figures, seeding
 from worldmodels.cli import log
 from worldmodels.datasets import Group
 from worldmodels.decoding import decode
-from worldmodels.vae import ConvVAE, encode, load_vae
+from worldmodels.vae import VAE, encode, load_vae
 
 SHOWN = 10  # frames a row
 APART = 25  # steps between two frames that count as different ones
@@ -39,7 +39,7 @@ def squared_errors(frames: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.square(frames / 255.0 - others / 255.0).sum((1, 2, 3))
 
 
-def reconstruct(vae: ConvVAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reconstruct(vae: VAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frames (B,H,W,C) uint8 -> reconstructions alike; their errors (B,); KL of each latent dimension, nats (B,n)."""
     images, errors, kls = [], [], []
     for batch in np.array_split(frames, -(-len(frames) // 256)):
@@ -68,7 +68,7 @@ def worst(errors: np.ndarray, rows: np.ndarray) -> list[int]:
     return chosen
 
 
-def traversals(vae: ConvVAE, z: torch.Tensor, kl: np.ndarray):
+def traversals(vae: VAE, z: torch.Tensor, kl: np.ndarray):
     """Each of the latents that say most (largest KL (n,)) moved alone from -3 to 3, the others as in z (n,)."""
     values = np.linspace(-3, 3, 9)
     rows = {}

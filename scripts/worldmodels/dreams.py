@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from worldmodels.mdrnn import MDRNN, Hidden, MDRNNCell, gmm_loss, to_cell
-from worldmodels.vae import ConvVAE, encode
+from worldmodels.vae import VAE, encode
 
 Mixture = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # mus, sigmas (..., K, n), logpi (..., K)
 
@@ -90,7 +90,7 @@ def remember(mdrnn: MDRNN, actions: torch.Tensor, latents: torch.Tensor) -> Hidd
     return hidden
 
 
-def draw_latents(vae: ConvVAE, frames: np.ndarray, generator: torch.Generator) -> torch.Tensor:
+def draw_latents(vae: VAE, frames: np.ndarray, generator: torch.Generator) -> torch.Tensor:
     """z (T,n) of uint8 frames (T,H,W,C), with V's noise: what M learns from."""
     parts = [encode(vae, batch) for batch in torch.from_numpy(frames).split(256)]
     mu, logsigma = (torch.cat(part).cpu() for part in zip(*parts))
