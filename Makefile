@@ -1,13 +1,14 @@
 # make run    everything, from nothing to results/carracing/eval.json, with all cores
 # make smoke  the whole chain in three minutes, to see that it works
 # make test   the test suite
+# make bench  every stage against the plain way and the machine's limit, with the models of results/carracing; 10 minutes
 #
 # All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke test lint
+.PHONY: run smoke test bench lint
 
 run: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules
@@ -17,6 +18,9 @@ smoke: .venv/run
 
 test: lint
 	$(BIN)/python -m pytest tests
+
+bench: .venv/run
+	$(BIN)/python bench/all.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .
