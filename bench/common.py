@@ -44,7 +44,7 @@ def parser(description: str, rounds: int = 3) -> argparse.ArgumentParser:
     made.add_argument(
         "--cpu-time",
         action="store_true",
-        help="count the CPU time of this process: for a busy machine, with --threads 1, where no processes are started",
+        help="count CPU time instead, on a busy machine: V, latents and M with --threads 1, and the workflow",
     )
     made.add_argument("--output", help="JSON file to write (default: bench/results/<program>.json)")
     return made

@@ -51,7 +51,12 @@ def per_item(files: list[str], device: torch.device, seconds: float, workers: in
     vae = baselines.PlainVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     loader = torch.utils.data.DataLoader(
-        baselines.FrameFiles(files), BATCH, shuffle=True, num_workers=workers, multiprocessing_context="spawn"
+        baselines.FrameFiles(files),
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=1 if workers else None,
     )
 
     def measure() -> float:
@@ -76,7 +81,7 @@ def main(args) -> None:
         "matrix products, float32": lambda: matrices() / FLOP_TRAIN_VAE,
         "ours": ours(data, device, args.seconds),
         "plain loop": plain(device, args.seconds, data),
-        "a file opened per item": per_item(files, device, args.seconds, args.threads),
+        "a file opened per item": per_item(files, device, args.seconds, 0 if args.cpu_time else args.threads),
     }
     half = common.matrix_rate(device, torch.bfloat16, args.seconds / 4)
     methods["matrix products, bfloat16"] = lambda: half() / FLOP_TRAIN_VAE

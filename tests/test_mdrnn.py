@@ -128,8 +128,8 @@ def test_every_parameter_gets_a_gradient():
 
 
 def test_training_computes_the_plain_loss_up_to_the_rounding_of_bfloat16():
-    m, data = MDRNN(*SIZES), {**batch(), "valid": torch.ones(6, 2)}
-    losses, _ = batch_functions(m, torch.optim.SGD(m.parameters()), WMMDNRNNConfig(), torch.device("cpu"), None)
+    m, data = MDRNN(*SIZES), {**batch(), "valid": torch.ones(6, 2), "padding": torch.zeros(6, 2)}
+    losses, _ = batch_functions(m, torch.optim.SGD(m.parameters()), WMMDNRNNConfig(), torch.device("cpu"), None, 1.0)
     terms, expected = losses(data), get_loss(m, **data)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name].float(), value, rtol=0.01, atol=0.01)
