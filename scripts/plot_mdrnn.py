@@ -61,6 +61,9 @@ def losses(summary: dict, include_reward: bool):
     if include_reward:
         terms["mse"] = "reward: squared error"
     figure = figures.new(3.6 * (len(terms) + 1), 4)
+    if not history:
+        figure.text(0.5, 0.5, "M has not been trained (mdrnn.num_epochs: 0)", ha="center", va="center")
+        return figure
     *axes, rate = figure.subplots(1, len(terms) + 1)
     for ax, (term, label) in zip(axes, terms.items()):
         figures.curves(ax, history, term, label)
