@@ -103,5 +103,5 @@ if __name__ == "__main__":
     common.add_run(made)
     made.add_argument("--frames", type=int, default=128_000, help="frames (default: %(default)s)")
     made.add_argument("--budget-gb", type=float, help="memory for frames when streaming (default: a quarter of them)")
-    made.add_argument("--images", type=int, default=16_384, help="images a measurement (default: %(default)s)")
+    made.add_argument("--images", type=int, default=8_192, help="images a measurement (default: %(default)s)")
     common.main(made, main)

@@ -73,5 +73,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__)
     made.add_argument("--episodes", type=int, default=16, help="episodes a shard (default: %(default)s)")
-    made.add_argument("--steps", type=int, default=400, help="steps an episode (default: %(default)s)")
+    made.add_argument("--steps", type=int, default=300, help="steps an episode (default: %(default)s)")
     common.main(made, main)

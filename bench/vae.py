@@ -97,5 +97,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__)
     common.add_run(made)
-    made.add_argument("--seconds", type=float, default=6.0, help="of a measurement (default: %(default)s)")
+    made.add_argument("--seconds", type=float, default=5.0, help="of a measurement (default: %(default)s)")
     common.main(made, main)

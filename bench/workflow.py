@@ -28,7 +28,7 @@ def snakemake(folder: str, args, *flags: str) -> float:
     done = subprocess.run([*command, "--config", settings, *flags], cwd=folder, capture_output=True, text=True)
     elapsed = seconds(args) - start
     if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+        sys.exit(f"error: snakemake ended with {done.returncode}\n{done.stdout}{done.stderr}")
     if "--touch" not in flags and "-n" not in flags and "Nothing to be done" not in done.stdout + done.stderr:
         sys.exit(f"error: expected nothing to be done, found\n{done.stdout}{done.stderr}")
     return elapsed
