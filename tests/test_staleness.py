@@ -161,7 +161,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "a figure lost": (lose("report/vae_worst.png"), {"figures_vae"}),
         "a film lost": (lose("report/best.gif"), {"replay", "figures_evaluate"}),
         "a caption": (append("report/vae_worst.rst", "More."), nothing),
-        "the history of C lost": (lose("ctrl/history.csv"), nothing),
+        "the history of C lost": (lose("ctrl/history.csv"), since("ctrl")),
         "a benchmark lost": (lose("benchmarks/vae.tsv"), nothing),
     }  # fmt: skip
     first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
