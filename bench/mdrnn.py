@@ -34,7 +34,7 @@ def network(data: LatentSequenceDataset, device: torch.device) -> tuple[MDRNN, t
 def ours(data: LatentSequenceDataset, device: torch.device, seconds: float) -> common.Method:
     """Our loop: latents in memory, drawn anew for every batch, and a step."""
     mdrnn, optimizer = network(data, device)
-    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None)
+    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None, data.reward_scale)
     batches = endless(data, CONFIG.batch_size)
     return lambda: common.rate(lambda: learn(next(batches))["count"] * data.seq_len, seconds, device)
 

@@ -16,7 +16,8 @@ def scripts(tmp_path, monkeypatch):
 
 
 def prints(scripts) -> dict[str, str]:
-    module.parse.cache_clear()
+    module.imported.cache_clear()
+    module.bare.cache_clear()
     return {path.stem: module.fingerprint(path) for path in scripts.glob("*.py")}
 
 

@@ -68,7 +68,8 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
             handlers.append(logging.FileHandler(args.log, mode="w"))
     except OSError as error:
         sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    log.setLevel(logging.INFO)  # of the libraries warnings alone
     torch.set_num_threads(max(1, args.threads))
     interrupts.listen()
     try:

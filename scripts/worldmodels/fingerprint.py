@@ -20,15 +20,15 @@ PACKAGE = Path(__file__).parent
 NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers"}
 
 
-@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imported(tree: ast.Module) -> set[str]:
-    """The names of the package's modules that this code imports, anywhere in it."""
+@cache  # as is `bare`: most rules run the same few modules
+def imported(path: Path) -> set[str]:
+    """The names of the package's modules that this file imports, anywhere in it."""
     names = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("worldmodels.")}
         elif isinstance(node, ast.ImportFrom) and node.module == "worldmodels":
@@ -38,9 +38,10 @@ def imported(tree: ast.Module) -> set[str]:
     return names - NEUTRAL
 
 
-def bare(tree: ast.Module) -> str:
-    """The code without docstrings, comments and positions."""
-    tree = ast.parse(ast.unparse(tree))
+@cache
+def bare(path: Path) -> str:
+    """The file's code without docstrings, comments and positions."""
+    tree = ast.parse(ast.unparse(parse(path)))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
@@ -61,7 +62,7 @@ def modules(script: str | Path) -> list[Path]:
         if path in found:
             continue
         found[path] = True
-        queue += [PACKAGE / f"{name}.py" for name in sorted(imported(parse(path)))]
+        queue += [PACKAGE / f"{name}.py" for name in sorted(imported(path))]
     return sorted(found, key=lambda path: path.name)
 
 
@@ -81,7 +82,7 @@ def users_code(path: Path) -> str:
     """The code of a user's file; as it stands, if it is an installed one, of which there may be many, or broken."""
     if "site-packages" not in path.parts:
         try:
-            return bare(parse(path))
+            return bare(path)
         except SyntaxError:
             pass
     return path.read_bytes().decode(errors="replace")
@@ -95,7 +96,7 @@ def fingerprint(script: str | Path, *users: str) -> str:
     """
     total = hashlib.sha256()
     for path in modules(script):
-        total.update(f"{path.name}\n{bare(parse(path))}\n".encode())
+        total.update(f"{path.name}\n{bare(path)}\n".encode())
     for name in users:
         for path in users_files(name):
             total.update(f"{name} {path.name}\n{users_code(path)}\n".encode())
