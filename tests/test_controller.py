@@ -139,18 +139,19 @@ def test_pieces_of_work_never_show():
     assert one.history == other.history and one.best["reward"] == other.best["reward"]
 
 
-def test_the_loop_continued_equals_the_loop_in_one_go():
-    whole = training()
+@pytest.mark.parametrize("restart_steps", [0, 1100])
+def test_the_loop_continued_equals_the_loop_in_one_go(restart_steps):
+    whole = training(restart_steps=restart_steps)
     for _ in whole.run():
         pass
     for stop, finished in [(1, False), (4, False), (5, False), (9, True), (8, True)]:
-        begun = training(num_generations=stop if finished else 40)
+        begun = training(num_generations=stop if finished else 40, restart_steps=restart_steps)
         for done, _ in enumerate(begun.run(), 1):
             state = copy.deepcopy(begun.state_dict())
             if done == stop and not finished:
                 break
         assert begun.generation == stop
-        again = training()
+        again = training(restart_steps=restart_steps)
         again.load_state_dict(state)
         for _ in again.run():
             pass
@@ -161,9 +162,28 @@ def test_the_loop_continued_equals_the_loop_in_one_go():
         assert np.array_equal(again.best["parameters"], whole.best["parameters"])
 
 
-@pytest.mark.parametrize("budget", [{"num_generations": 7}, {"num_generations": 8}, {"max_env_steps": 1500}])
+def test_the_search_starts_afresh_around_its_average():
+    made = training(num_generations=7, restart_steps=1000)
+    sigmas, averages = [], []
+    for _ in made.run():
+        sigmas.append(made.strategy.sigma)
+        averages.append(made.mean)
+    # After 5 generations, of 240 steps each, and a validation's 30.
+    assert made.restarts == 1 and len(made.strategy.means) == 2
+    assert abs(np.log(sigmas[5] / 0.3)) < abs(np.log(sigmas[4] / 0.3))
+    strategy = EvolutionStrategy(5, 0.3, 12, seed=1)
+    strategy.start(averages[4])
+    assert np.array_equal(strategy.average(0.25), averages[4]) and strategy.sigma == 0.3
+    spread = strategy.ask() - averages[4]
+    assert np.abs(spread.mean(axis=0)).max() < 0.3 < np.abs(spread).max()
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [{"num_generations": 7}, {"num_generations": 8}, {"max_env_steps": 1500}],
+)
 def test_a_smaller_budget_gives_what_a_shorter_run_would_have(budget):
-    long, short, again = training(), training(**budget), training(**budget)
+    long, short, again = (training(restart_steps=700, **values) for values in ({}, budget, budget))
     for made in (long, short):
         for _ in made.run():
             pass

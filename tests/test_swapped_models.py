@@ -134,7 +134,7 @@ def test_ones_own_code_counts(mine):
     """Of a module the file, of a package all files, but no comments; what is not found here counts for nothing."""
 
     def count(*users: str) -> str:
-        fingerprints.parse.cache_clear()
+        fingerprints.bare.cache_clear()
         return fingerprints.fingerprint(ROOT / "scripts/train_vae.py", *users)
 
     plain, before = count(), count("mine_vae:Flat")

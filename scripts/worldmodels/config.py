@@ -254,9 +254,15 @@ class WMControllerConfig(Section):
     )
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
+    restart_steps: int = option(
+        400000,
+        "CMA-ES starts afresh, with sigma0, around its average after every so many environment steps; by then its step "
+        "size has grown too large to refine what it found; 0: never",
+        low=0,
+    )
     cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
-    max_env_steps: int = option(600000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
+    max_env_steps: int = option(1000000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
     target_return: float = suited(
         {"CarRacing-v3": 950.0}, None, "stop once the validated mean return reaches this", role=BUDGET
     )

@@ -43,7 +43,7 @@ class EvolutionStrategy:
     """
 
     def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, more: dict | None = None) -> None:
-        self.random = np.random.RandomState(seed)
+        self.sigma0, self.random = sigma0, np.random.RandomState(seed)
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
         known = set(cma.CMAOptions.defaults())
         for name in more or {}:
@@ -51,15 +51,19 @@ class EvolutionStrategy:
                 raise UserError(f"ctrl.cma: {name} is not set here, but by ctrl.pop_size and seed")
             if name not in known:
                 raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
-        options |= more or {}
+        self.options = options | (more or {})
         try:
-            self.es = cma.CMAEvolutionStrategy(np.zeros(size), sigma0, options)
+            self.start(np.zeros(size))
         except Exception as error:  # of any kind: pycma evaluates text as Python
             if not more:
                 raise
             raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
         self.fitness: list[np.ndarray] = []
-        self.means: list[np.ndarray] = []  # of the distribution after each generation
+
+    def start(self, mean: np.ndarray) -> None:
+        """Search around this mean (P,), with the first step size and without a memory."""
+        self.es = cma.CMAEvolutionStrategy(mean, self.sigma0, self.options)
+        self.means: list[np.ndarray] = []  # of the distribution after each generation since then
 
     def ask(self) -> np.ndarray:
         """A generation of candidates, (pop_size, P)."""
@@ -73,7 +77,7 @@ class EvolutionStrategy:
         self.means.append(self.es.mean.copy())
 
     def average(self, share: float) -> np.ndarray:
-        """The average of the distribution's means over this share of all generations, the last ones.
+        """The average of the distribution's means over this share of the generations since the start, the last ones.
 
         The mean is better, and less a matter of luck, than any candidate; but noisy returns shake it by a part of
         sigma every generation. Averaging takes that out (Polyak and Juditsky, 1992; over a suffix, as Rakhlin et al.,
@@ -105,6 +109,7 @@ class ControllerTraining:
         self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.average(config.average)}
         self.env_steps = 0
+        self.restarts = 0
         self.saved = 0  # generations in the saved state, which a smaller budget must not cut
         self.jobs: list[Future] = []  # the pieces of the generation at work
         self.partial: dict[int, Result] = {}  # its finished pieces, if it was cut
@@ -129,6 +134,13 @@ class ControllerTraining:
         """Episodes a candidate in the next generation."""
         growth = self.config.sample_growth
         return self.config.n_samples + (self.env_steps // growth if growth else 0)
+
+    def restart(self) -> None:
+        """Start the search afresh around its average, if it is time to."""
+        due = self.env_steps // self.config.restart_steps if self.config.restart_steps else 0
+        if due > self.restarts:
+            self.restarts = due
+            self.strategy.start(self.mean)
 
     @property
     def mean(self) -> np.ndarray:
@@ -175,6 +187,7 @@ class ControllerTraining:
         """
         while not self.over():
             start = time.monotonic()
+            self.restart()
             candidates, mean, last = self.strategy.ask(), self.mean, self.generation
             samples = self.samples
             stacked = np.repeat(candidates, samples, axis=0)
@@ -220,6 +233,7 @@ class ControllerTraining:
         for generation, fitness in enumerate(state["fitness"].numpy(), 1):
             if self.over():
                 return
+            self.restart()
             if self.generation in state["validations"]:
                 self.note_validation(self.generation, *state["validations"][self.generation], self.mean)
             self.strategy.ask()
