@@ -99,8 +99,8 @@ rule dream:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
     output:
-        film=f"{REPORT}/dream.gif",
-        page=shown("C", "dream.html", "C drives in M's dream"),
+        f"{REPORT}/dream.gif",
+        shown("C", "dream.png", "C drives in M's dream, filmed"),
     log:
         f"{LOGDIR}/logs/dream.log",
     benchmark:
@@ -116,7 +116,7 @@ rule dream:
         options=options(CONFIG.env),
         code=code("dream.py"),
     shell:
-        "{params.command} {params.options} --log {log:q} --output {output.film:q} --page {output.page:q}"
+        "{params.command} {params.options} --log {log:q} --output {output:q}"
 
 
 rule replay:
@@ -126,7 +126,7 @@ rule replay:
         test=f"{LOGDIR}/eval.json",
     output:
         FILMS,
-        shown("test", "films.html", "best, median and worst, filmed"),
+        shown("test", "films.png", "best, median and worst, filmed"),
         paths=f"{REPORT}/replays.npz",
     log:
         f"{LOGDIR}/logs/replay.log",

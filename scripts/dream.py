@@ -25,7 +25,7 @@ from worldmodels.controller import load_controller
 from worldmodels.decoding import decode
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes, action_space
-from worldmodels.films import label_frames, write_film, write_page
+from worldmodels.films import label_frames, write_film
 from worldmodels.mdrnn import Hidden
 from worldmodels.settings import UserError
 from worldmodels.vae import encode
@@ -111,8 +111,6 @@ def main(args) -> None:
     env = settings.from_args(args, config.EnvConfig)
     if args.temperature < 0:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
-    if args.page and not args.output.endswith(".gif"):
-        raise UserError(f"--page: expected --output to end in .gif beside it, found {args.output}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
     world = load_world_model(run.logdir, cli.device(run.device))
@@ -141,13 +139,13 @@ def main(args) -> None:
     notes = [f"step {t:3d}   predicted return {so_far[t]:4.0f}" for t in shown]
     frames = decode(world.vae, torch.cat(latents)[list(shown)])
     label = f"a dream of M, temperature {args.temperature:g}"
-    checkpoint.prepare_folder(Path(args.output).absolute().parent)
-    write_film(args.output, label_frames({label: frames}, notes, scale=4), FPS / EVERY)
-    if args.page:
-        write_page(args.page, {label: args.output})
+    pictures = label_frames({label: frames}, notes, scale=4)
+    for output in args.output:
+        checkpoint.prepare_folder(Path(output).absolute().parent)
+        write_film(output, pictures, FPS / EVERY)
     log.info(
         "dream: %d steps%s, predicted return %.1f, temperature %g, %s",
-        len(rewards), ended, so_far[-1], args.temperature, args.output,
+        len(rewards), ended, so_far[-1], args.temperature, ", ".join(args.output),
     )  # fmt: skip
 
 
@@ -159,6 +157,7 @@ if __name__ == "__main__":
     made.add_argument(
         "--drive", choices=("controller", "keyboard"), default="controller", help="who drives (default: %(default)s)"
     )
-    made.add_argument("--output", default="dream.gif", help="the film, .gif or .mp4 (default: %(default)s)")
-    made.add_argument("--page", help="also write an HTML page that shows the film, which must be a .gif")
+    made.add_argument(
+        "--output", nargs="+", default=["dream.gif"], help="the film: .gif, .png or .mp4 files (default: dream.gif)"
+    )
     cli.main(made, main)

@@ -75,7 +75,9 @@ def knobs(text: str) -> list[list[str]]:
             for key, value in config.SECTIONS[name](**values).to_dict().items():
                 if key in values:
                     default = getattr(defaults, key)
-                    rows.append([f"{name}.{key}", settings.to_text(value), "" if value == default else default])
+                    rows.append(
+                        [f"{name}.{key.rstrip('_')}", settings.to_text(value), "" if value == default else default]
+                    )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"--config: expected JSON of known sections and keys, found {error}") from None
     return rows

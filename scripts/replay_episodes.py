@@ -2,20 +2,21 @@
 """Play the best, the median and the worst episode of the official test again, and film them.
 
 Writes <logdir>/report/best.gif, median.gif and worst.gif: what V saw, its reconstruction, and what M dreams under the
-same actions, shown the truth now and then; films.html shows all three. The paths driven go to replays.npz.
+same actions, shown the truth now and then; films.png shows all three. The paths driven go to replays.npz.
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from worldmodels import checkpoint, cli, config, settings
-from worldmodels.agent import load_world_model
+from worldmodels.agent import WorldModel, load_world_model
 from worldmodels.cli import log
 from worldmodels.decoding import decode
 from worldmodels.evaluation import prepare_worker
-from worldmodels.films import label_frames, write_film, write_page
+from worldmodels.films import label_frames, stack, write_film
 from worldmodels.replays import Replay, dream_along, replay
 from worldmodels.workers import workers
 
@@ -31,7 +32,7 @@ def choose(returns: list[float]) -> dict[str, int]:
     return {"best": int(order[-1]), "median": int(order[len(order) // 2]), "worst": int(order[0])}
 
 
-def film(path: Path, name: str, episode: Replay, world) -> None:
+def film(name: str, episode: Replay, world: WorldModel) -> list[Image.Image]:
     z, actions = torch.from_numpy(episode.latents), torch.from_numpy(episode.actions)
     dreamt = dream_along(world, z, actions, STRETCH, SEED)
     shown = np.arange(0, len(z), EVERY)
@@ -46,7 +47,7 @@ def film(path: Path, name: str, episode: Replay, world) -> None:
         f"   dreaming for {t % STRETCH:2d} steps"
         for t in shown
     ]
-    write_film(path, label_frames(panels, notes), FPS)
+    return label_frames(panels, notes)
 
 
 def main(args) -> None:
@@ -61,15 +62,15 @@ def main(args) -> None:
     with workers(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
         episodes = dict(zip(chosen, cli.progress(pool.map(replay, seeds), "replay", len(seeds))))
     world = load_world_model(run.logdir, torch.device("cpu"))
-    arrays = {}
+    arrays, films = {}, []
     for name, episode in episodes.items():
         official, again = test["returns"][chosen[name]], float(episode.rewards.sum())
         if abs(official - again) > 0.5:
             log.info("replay: seed %d: the test had %.1f, the replay %.1f", episode.seed, official, again)
-        film(folder / f"{name}.gif", name, episode, world)
+        films.append(film(name, episode, world))
+        write_film(folder / f"{name}.gif", films[-1], FPS)
         arrays |= {f"{name}_path": episode.path, f"{name}_track": episode.track, f"{name}_rewards": episode.rewards}
-    titles = {f"{name}: {episode.rewards.sum():.0f}": folder / f"{name}.gif" for name, episode in episodes.items()}
-    write_page(folder / "films.html", titles)
+    write_film(folder / "films.png", stack(films), FPS)
     checkpoint.write_npz(folder / "replays.npz", arrays)
     said = ", ".join(f"{name} {episode.rewards.sum():.0f}" for name, episode in episodes.items())
     log.info("replay: returns %s, filmed in %s/*.gif", said, folder)

@@ -1,5 +1,6 @@
 """The conda environments and requirements*.txt name the same versions."""
 
+import importlib.metadata
 import re
 
 import pytest
@@ -21,6 +22,13 @@ def pinned() -> dict[str, str]:
     return versions
 
 
+def test_a_report_finds_what_it_needs():
+    """Snakemake alone comes without; beside the tests' own packages nobody would notice."""
+    assert "snakemake[reports]" in pinned()
+    extras = importlib.metadata.metadata("snakemake").get_all("Provides-Extra")
+    assert "reports" in extras
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_environment_has_the_tested_versions(path):
     content = yaml.safe_load(path.read_text())
@@ -39,5 +47,5 @@ def test_every_requirement_is_in_an_environment():
         re.split(r" ", str(entry))[0] for path in FILES for entry in yaml.safe_load(path.read_text())["dependencies"]
     }
     needed = (ROOT / "requirements.txt").read_text().splitlines()
-    names = {line.split("==")[0] for line in needed if "==" in line} - {"snakemake"}
+    names = {line.split("==")[0] for line in needed if "==" in line} - {"snakemake[reports]"}
     assert {CONDA_NAMES.get(name, name) for name in names} <= named

@@ -1,6 +1,5 @@
 """The figures, films and tables of the tiny run, and the dreams that they are made of."""
 
-import base64
 import csv
 import io
 import json
@@ -136,10 +135,33 @@ def test_a_film_has_its_frames_and_labels(tmp_path):
     assert (inside[2::5, 2:50:5] == frames[3]).all()
     assert (inside[2::5, 52::5] == frames[3, :, :, :1]).all()
     films.write_film(tmp_path / "x.gif", pictures, fps=10)
-    with Image.open(tmp_path / "x.gif") as film:
-        assert film.n_frames == 6 and film.info["duration"] == 100 and film.info["loop"] == 0
-    with pytest.raises(UserError, match=r"expected a film to end in \.gif or \.mp4, found \.avi"):
+    films.write_film(tmp_path / "x.png", pictures, fps=10)
+    for kind in ("gif", "png"):
+        with Image.open(tmp_path / f"x.{kind}") as film:
+            assert film.n_frames == 6 and film.info["duration"] == 100 and film.info["loop"] == 0
+    with pytest.raises(UserError, match=r"expected a film to end in \.gif, \.png or \.mp4, found \.avi"):
         films.write_film(tmp_path / "x.avi", pictures, fps=10)
+
+
+def test_films_below_each_other():
+    red, blue = ([Image.new("RGB", (4, 2), color)] for color in ("red", "blue"))
+    stacked = films.stack([[*red, *blue], red])
+    assert [picture.size for picture in stacked] == [(4, 4), (4, 4)]
+    assert [picture.getpixel((0, y)) for picture in stacked for y in (0, 3)] == [
+        (255, 0, 0), (255, 0, 0), (0, 0, 255), (255, 0, 0),
+    ]  # fmt: skip
+
+
+def test_an_mp4_is_a_film_too(tmp_path):
+    """Where there is ffmpeg; else the message says what is missing."""
+    pictures = films.label_frames({"a": np.zeros((6, 9, 11, 3), np.uint8)}, [""] * 6, scale=3)
+    if shutil.which("ffmpeg"):
+        films.write_film(tmp_path / "x.mp4", pictures, fps=10)
+        assert (tmp_path / "x.mp4").read_bytes()[4:8] == b"ftyp"
+    else:
+        with pytest.raises(UserError, match="expected ffmpeg to be installed for an MP4, found none"):
+            films.write_film(tmp_path / "x.mp4", pictures, fps=10)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_film_keeps_small_coloured_things(tmp_path):
@@ -214,7 +236,7 @@ def test_the_figures_of_a_run(reported):
         "vae_losses.png", "vae_reconstructions.png", "vae_worst.png", "vae_samples.png", "vae_traversals.png",
         "mdrnn_losses.png", "mdrnn_dream.png", "mdrnn_reward.png", "mdrnn_horizon.png",
         "ctrl_returns.png", "ctrl_search.png", "evaluation.html", "evaluation_returns.png", "evaluation_tracks.png",
-        "best.gif", "median.gif", "worst.gif", "films.html", "replays.npz", "run.html", "stages.png",
+        "best.gif", "median.gif", "worst.gif", "films.png", "replays.npz", "run.html", "stages.png",
     }  # fmt: skip
     assert {path.name for path in (reported / "report").iterdir()} == names
     for path in (reported / "report").glob("*.png"):
@@ -257,12 +279,13 @@ def test_the_films_have_a_picture_every_few_steps(reported):
     inside = first[films.MARGIN : -films.MARGIN]
     seen, reconstructed, dreamt = (inside[:, i * 192 : (i + 1) * 192] for i in range(3))
     assert (reconstructed == dreamt).all() and (seen != reconstructed).any()  # at its start a dream is awake
+    with Image.open(reported / "report/films.png") as film:
+        assert film.n_frames == 60 // replay_episodes.EVERY
+        assert film.size == (3 * 64 * 3, 3 * (64 * 3 + 2 * films.MARGIN))
 
 
 def test_tables_hold_the_numbers(reported):
     test = json.loads((reported / "eval.json").read_text())
-    film = base64.b64encode((reported / "report/worst.gif").read_bytes()).decode()
-    assert film in (reported / "report/films.html").read_text()
     page = (reported / "report/evaluation.html").read_text()
     for seed, value in zip(test["seeds"], test["returns"]):
         assert f"<td>{seed}</td><td>{value:.1f}</td><td>60</td>" in page
@@ -331,7 +354,9 @@ def test_a_dream_is_a_film_and_repeats(tiny_run, tmp_path):
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as film:
         assert film.n_frames == 11 and film.info["duration"] == 80
-    run_script("dream", *dream, "--temperature", 3, "--output", tmp_path / "hot.gif")
+    run_script("dream", *dream, "--temperature", 3, "--output", tmp_path / "hot.gif", tmp_path / "hot.png")
+    with Image.open(tmp_path / "hot.png") as film:
+        assert film.n_frames == 11
     assert (tmp_path / "hot.gif").read_bytes() != (tmp_path / "a.gif").read_bytes()
 
 
@@ -401,6 +426,8 @@ def test_the_report_of_a_finished_run(smoke, tmp_path):
     preset = Path(__file__).parents[1] / "presets/smoke.yaml"
     run_snakemake("--configfile", preset, "--report", "report.html", cwd=tmp_path / "run")
     text = (tmp_path / "run/report.html").read_text()
-    for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "films.html", "run.html", "dream.html"):
+    for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "films.png", "run.html", "dream.png"):
         assert name in text
     assert "the term that V" in text and "3 V, vision" in text
+    pages = (tmp_path / "run/results/smoke/report").glob("*.html")
+    assert all(page.stat().st_size < 1_500_000 for page in pages)  # browsers show no larger ones inside of the report

@@ -1,7 +1,5 @@
-"""Films: frames side by side with their labels, as GIF or, where ffmpeg is installed, MP4."""
+"""Films: frames side by side with their labels, as GIF, animated PNG or, where ffmpeg is installed, MP4."""
 
-import base64
-import html
 import io
 import shutil
 import subprocess
@@ -41,24 +39,25 @@ def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int
 
 
 def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> None:
-    """A looping GIF or, by the ending, an MP4 (H.264) of pictures of one size.
+    """A looping GIF or animated PNG or, by the ending, an MP4 (H.264) of pictures of one size.
 
     GIFs know hundredths of a second only, and viewers none below two: beyond 50 pictures a second they slow down.
+    Snakemake's report shows a PNG, of any size and moving; a GIF it only offers for download. The PNG is half as large.
 
     Raises:
         UserError: another ending; MP4 without ffmpeg.
     """
     ending = Path(path).suffix.lower()
-    if ending == ".gif":
+    if ending in (".gif", ".png"):
         buffer = io.BytesIO()
-        reduced = reduce_colors(pictures)
+        first, *rest = reduce_colors(pictures)
         duration = max(20, round(100 / fps) * 10)
-        reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=duration, loop=0)
+        first.save(buffer, ending[1:].upper(), save_all=True, append_images=rest, duration=duration, loop=0)
         checkpoint.write_atomically(path, lambda file: file.write(buffer.getbuffer()))
     elif ending == ".mp4":
         checkpoint.write_atomically(path, lambda file: file.write(encode_mp4(path, pictures, fps)))
     else:
-        raise UserError(f"{path}: expected a film to end in .gif or .mp4, found {ending or 'no ending'}")
+        raise UserError(f"{path}: expected a film to end in .gif, .png or .mp4, found {ending or 'no ending'}")
 
 
 def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.Image]:
@@ -74,14 +73,16 @@ def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.I
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 
-def write_page(path: str | Path, films: dict[str, str | Path]) -> None:
-    """An HTML page with GIFs inside of it, under their titles: Snakemake's report shows pages, but only offers GIFs."""
-    body = ""
-    for title, film in films.items():
-        inside = base64.b64encode(Path(film).read_bytes()).decode()
-        body += f'<h3>{html.escape(title)}</h3><img alt="{html.escape(title)}" src="data:image/gif;base64,{inside}">'
-    page = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><body style="font: 15px sans-serif">{body}</html>'
-    checkpoint.write_atomically(path, lambda file: file.write(page.encode()))
+def stack(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
+    """Films of one size as one, each below the other; those that end earlier show their last picture on."""
+    length = max(map(len, films))
+    width, height = films[0][0].size
+    stacked = []
+    for t in range(length):
+        stacked.append(Image.new("RGB", (width, height * len(films))))
+        for row, film in enumerate(films):
+            stacked[-1].paste(film[min(t, len(film) - 1)], (0, row * height))
+    return stacked
 
 
 def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
