@@ -103,6 +103,9 @@ class VAE(nn.Module):
         super().__init__()
         self.latent_size, self.image_shape = latent_size, (height, width, img_channels)
 
+    def start_at(self, colour: torch.Tensor) -> None:
+        """May make the untrained decoder show this: the mean of the training images, (img_channels,) in [0,1]."""
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mu, logsigma = self.encoder(x)
         z = mu + logsigma.exp() * torch.randn_like(mu)
@@ -117,6 +120,10 @@ class ConvVAE(VAE):
         self.encoder = ConvVAEEncoder(img_channels, latent_size, height, width)
         self.decoder = ConvVAEDecoder(img_channels, latent_size, height, width)
         self.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def start_at(self, colour: torch.Tensor) -> None:
+        self.decoder.rest[-1].bias.copy_(torch.logit(colour, eps=0.01))
 
 
 def make_vae(model: str, img_channels: int, latent_size: int, height: int, width: int) -> VAE:
@@ -240,6 +247,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
     vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
+    vae.start_at(mean_colour(train.group.observations))
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
@@ -269,6 +277,12 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
     sizes = {"img_channels": channels, "height": height, "width": width}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
+
+
+def mean_colour(frames: np.ndarray) -> torch.Tensor:
+    """The mean of each channel in [0,1] over some 4096 of the frames (N,H,W,C) uint8, (C,)."""
+    some = torch.from_numpy(frames[:: -(-len(frames) // 4096)])
+    return some.float().mean(dim=(0, 1, 2)) / 255
 
 
 def batch_functions(vae: ConvVAE, optimizer: torch.optim.Optimizer, beta: float, device: torch.device) -> tuple:
