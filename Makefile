@@ -23,7 +23,7 @@ report: .venv/run
 	$(BIN)/snakemake --report results/carracing/report.html
 
 test: lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 test-cluster: .venv/dev
 	$(BIN)/python -m pytest tests/cluster

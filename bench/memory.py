@@ -77,6 +77,13 @@ def main(args) -> None:
         files, frames = link_rollouts(args, folder)
         size = frames * FRAME_BYTES
         budget = args.budget_gb or size / 4e9
+        # The kernel counts what this process holds as its children's too: peaks come first, while that is little.
+        bytes_ = {"frames": [size], "budget": [budget * 1e9], "peak, streaming": [peak(args, folder, budget)]}
+        allowed = [Goal("peak, streaming", "4 GiB", 1.0, at_most=True)]
+        bytes_["4 GiB"] = [4 * 2.0**30]
+        if size < 8e9:
+            bytes_["peak, in memory"] = [peak(args, folder, 1e3)]
+            allowed.append(Goal("peak, in memory", "frames", 1.3, at_most=True))
         # What is in memory at the rate that streaming is compared with: as much as fits 8 GB.
         held = files[: min(len(files), buffer_files(files, 8))]
         methods = {
@@ -86,12 +93,6 @@ def main(args) -> None:
         rates = common.alternate(methods, args.rounds)
         goals = [Goal("streaming", "in memory", 0.80)]
         common.report(args, f"V: {frames:,} frames within {budget:.2g} GB", "images/s", rates, "in memory", goals)
-        bytes_ = {"frames": [size], "budget": [budget * 1e9], "peak, streaming": [peak(args, folder, budget)]}
-        allowed = [Goal("peak, streaming", "4 GiB", 1.0, at_most=True)]
-        bytes_["4 GiB"] = [4 * 2.0**30]
-        if size < 8e9:
-            bytes_["peak, in memory"] = [peak(args, folder, 1e3)]
-            allowed.append(Goal("peak, in memory", "frames", 1.3, at_most=True))
     title = "V: peak memory"
     common.report(
         args, title, "bytes", bytes_, "frames", allowed, speed={"rates": rates, "goal": goals[0].judge(rates)}

@@ -15,22 +15,26 @@ from pathlib import Path
 
 import common
 
-from worldmodels import config
-
 GOAL_SECONDS = 10
 
 
-def snakemake(folder: str, args, *flags: str) -> float:
-    """Seconds of a call."""
+def snakemake(folder: str, args, *flags: str) -> subprocess.CompletedProcess:
+    """A call that has gone well."""
     settings = f"rollouts={{num_rollouts: {args.rollouts}, shard_size: {args.shard_size}}}"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(common.ROOT / "Snakefile"), "--cores", "2"]
-    start = seconds(args)
     done = subprocess.run([*command, "--config", settings, *flags], cwd=folder, capture_output=True, text=True)
-    elapsed = seconds(args) - start
     if done.returncode:
         sys.exit(f"error: snakemake ended with {done.returncode}\n{done.stdout}{done.stderr}")
-    if "--touch" not in flags and "-n" not in flags and "Nothing to be done" not in done.stdout + done.stderr:
-        sys.exit(f"error: expected nothing to be done, found\n{done.stdout}{done.stderr}")
+    return done
+
+
+def seconds_of(folder: str, args, *flags: str, expected: str) -> float:
+    """Seconds of a call, which has to say what is expected."""
+    start = seconds(args)
+    done = snakemake(folder, args, *flags)
+    elapsed, said = seconds(args) - start, done.stdout + done.stderr
+    if expected not in said:
+        sys.exit(f"error: expected {expected!r} of snakemake, found\n{said}")
     return elapsed
 
 
@@ -42,13 +46,8 @@ def seconds(args) -> float:
 
 def finish(folder: str, args) -> None:
     """Make all that a run makes, as empty files."""
-    run = config.RunConfig()
-    shards = range(config.num_shards(args.rollouts, args.shard_size))
-    made = config.rollout_files(run.data_dir, args.rollouts, args.shard_size)
-    made += [f"{run.data_dir}/{config.shard_name(shard)}.json" for shard in shards]
-    made += [f"{run.logdir}/{stage}/best.{ending}" for stage in ("vae", "mdrnn", "ctrl") for ending in ("tar", "json")]
-    made += [f"{run.logdir}/latents/latents_32.{ending}" for ending in ("npz", "json")]
-    for path in (Path(folder, name) for name in [*made, f"{run.logdir}/eval.json"]):
+    _, *rows = snakemake(folder, args, "--summary").stdout.splitlines()
+    for path in (Path(folder, row.split("\t")[0]) for row in rows):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     snakemake(folder, args, "--touch")
@@ -59,9 +58,9 @@ def main(args) -> None:
         finish(finished, args)
         methods = {
             "limit": lambda: float(GOAL_SECONDS),
-            "dry run, all to do": lambda: snakemake(empty, args, "-n", "--quiet"),
-            "dry run, nothing to do": lambda: snakemake(finished, args, "-n"),
-            "run, nothing to do": lambda: snakemake(finished, args),
+            "dry run, all to do": lambda: seconds_of(empty, args, "-n", expected="rule vae"),
+            "dry run, nothing to do": lambda: seconds_of(finished, args, "-n", expected="Nothing to be done"),
+            "run, nothing to do": lambda: seconds_of(finished, args, expected="Nothing to be done"),
         }
         rates = common.alternate(methods, args.rounds)
     goals = [common.Goal(row, "limit", 1.0, at_most=True) for row in list(methods)[1:]]

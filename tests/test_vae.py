@@ -137,16 +137,33 @@ def test_load_vae_refuses_other_networks(tmp_path):
         load_vae(tmp_path / "best.tar")
 
 
+def write_frames(folder, frames: np.ndarray) -> list[str]:
+    """Frames (E,T,H,W,C) as rollouts in which nothing else happens."""
+    for i, observations in enumerate(frames):
+        zeros = np.zeros(len(observations), np.float32)
+        arrays = {"actions": zeros[:, None], "rewards": zeros, "terminals": zeros}
+        np.savez(folder / f"{i}.npz", observations=observations, **arrays)
+    return sorted(map(str, folder.glob("*.npz")))
+
+
 def test_latent_size_one_trains_on_grey_images(tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(3):
-        arrays = {
-            "observations": rng.integers(0, 255, (20, 64, 64, 1), dtype=np.uint8),
-            "actions": np.zeros((20, 1), np.float32),
-            "rewards": np.zeros(20, np.float32),
-            "terminals": np.zeros(20, np.float32),
-        }
-        np.savez(tmp_path / f"{i}.npz", **arrays)
-    files = sorted(map(str, tmp_path.glob("*.npz")))
-    best = train(tmp_path, files, 1, latent_size=1)["best"]
+    frames = np.random.default_rng(0).integers(0, 255, (3, 20, 64, 64, 1), dtype=np.uint8)
+    best = train(tmp_path, write_frames(tmp_path, frames), 1, latent_size=1)["best"]
     assert best["config"]["img_channels"] == 1 and best["config"]["latent_size"] == 1
+
+
+def test_training_starts_at_the_mean_colour():
+    torch.manual_seed(0)
+    vae, colour = ConvVAE(3, 8), torch.tensor([0.9, 0.5, 0.1])
+    vae.start_at(colour)
+    shown = vae.decoder(torch.randn(8, 8)).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(shown, colour, atol=0.02, rtol=0)
+
+
+def test_a_small_thing_on_white_is_learnt(tmp_path):
+    """What classic control looks like; from a grey start the decoder saturates at white, and stays there."""
+    frames = np.full((3, 200, 32, 32, 3), 255, np.uint8)
+    for i, (x, y) in enumerate(np.random.default_rng(0).integers(0, 26, (600, 2))):
+        frames[i // 200, i % 200, y : y + 6, x : x + 6] = 0
+    history = train(tmp_path, write_frames(tmp_path, frames), 8, images_per_epoch=0, latent_size=8)["history"]
+    assert history[-1]["mse"] < 0.7 * frames.astype(float).var(axis=(0, 1)).sum() / 255**2

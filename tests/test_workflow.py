@@ -16,30 +16,29 @@ from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE
 
 
-@pytest.mark.parametrize(
-    "flags, shards",
-    [
-        ([], 4),
-        (["presets/smoke.yaml"], 2),
-        (["presets/record.yaml"], 8),
-        (["presets/paper.yaml"], 100),
-        (["presets/second_round.yaml"], 4),
-    ],
-    ids=["defaults", "smoke", "record", "paper", "second_round"],
-)
-def test_dry_runs(flags, shards, tmp_path):
-    given = ["--configfile", ROOT / flags[0]] if flags else []
+SHARDS = {
+    "": 4, "smoke": 2, "record": 8, "paper": 100, "second_round": 4, "cartpole": 4, "pendulum": 4, "lunarlander": 8,
+}  # fmt: skip
+
+
+def test_every_preset_has_a_dry_run():
+    assert {path.stem for path in (ROOT / "presets").glob("*.yaml")} == set(SHARDS) - {""}
+
+
+@pytest.mark.parametrize("preset", SHARDS, ids=lambda preset: preset or "defaults")
+def test_dry_runs(preset, tmp_path):
+    given = ["--configfile", ROOT / f"presets/{preset}.yaml"] if preset else []
     for stage in ("vae", "mdrnn", "ctrl"):  # of the earlier run that the second round goes on from
         for ending in ("tar", "json"):
             path = tmp_path / f"results/carracing/{stage}/best.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if "presets/second_round.yaml" in flags:
+            if preset == "second_round":
                 path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
     assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
         ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all"), 1
     )
-    assert shards is None or jobs["rollouts_shard"] == shards
+    assert jobs["rollouts_shard"] == SHARDS[preset]
 
 
 def test_a_second_round_needs_an_earlier_run(tmp_path):

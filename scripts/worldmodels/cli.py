@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -24,6 +25,9 @@ from worldmodels.workers import leave
 log = logging.getLogger("worldmodels")
 
 SPARSE_SECONDS = 30  # between progress lines where no terminal is attached
+
+# Where there is no display, pygame's environments look for Wayland's, which complains about this variable.
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
 
 
 def parser(description: str, *sections: type[Section]) -> argparse.ArgumentParser:
