@@ -88,7 +88,7 @@ def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):
 def test_training_learns_and_writes_pictures(tmp_path, rollouts):
     result = train(tmp_path, rollouts, 3)
     losses = [row["loss"] for row in result["history"]]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     assert result["best"]["precision"] == min(losses)
     pictures = sorted(path.name for path in (tmp_path / "vae/samples").glob("*.png"))
     assert pictures == [f"{kind}_{e:04d}.png" for kind in ("reconstruction", "sample") for e in (1, 2, 3)]
@@ -167,3 +167,10 @@ def test_a_small_thing_on_white_is_learnt(tmp_path):
         frames[i // 200, i % 200, y : y + 6, x : x + 6] = 0
     history = train(tmp_path, write_frames(tmp_path, frames), 8, images_per_epoch=0, latent_size=8)["history"]
     assert history[-1]["mse"] < 0.7 * frames.astype(float).var(axis=(0, 1)).sum() / 255**2
+
+
+def test_a_v_that_sees_nothing_is_told(tmp_path, caplog):
+    """There is nothing to see in pictures that are all the same."""
+    frames = np.full((3, 32, 32, 32, 3), 255, np.uint8)
+    train(tmp_path, write_frames(tmp_path, frames), 2, images_per_epoch=0, latent_size=2, beta=100.0)
+    assert "vae: z tells nothing of the pictures" in caplog.text and "try a smaller vae.beta" in caplog.text

@@ -17,6 +17,9 @@ from worldmodels.settings import UserError, result_values
 from worldmodels.training import Training
 
 
+LEAST_KL = 0.1  # per image; below, all pictures have about the same code
+
+
 class ConvVAEEncoder(nn.Module):
     """Images (B,C,H,W) in [0,1] -> mu, logsigma, both (B, latent_size); sigma is the standard deviation.
 
@@ -275,6 +278,9 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)
 
+    kl = training.history[training.best["epoch"] - 1]["kl"]
+    if kl < LEAST_KL:
+        log.warning("vae: z tells nothing of the pictures (KL %.2f); try a smaller vae.beta, or more epochs", kl)
     sizes = {"img_channels": channels, "height": height, "width": width}
     return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
 
