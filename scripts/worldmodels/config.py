@@ -157,8 +157,8 @@ class WMVAEConfig(Section):
     learning_rate: float = option(1e-3, "Adam's learning rate", above=0.0)
     beta: float = option(
         1.0,
-        "weight of the KL term; less where pictures differ little. latent_size / (3 * height * width), 0.0026 here, would "
-        "put both terms on one scale",
+        "weight of the KL term; less where pictures differ little. latent_size / (3 * height * width), 0.0026 here, "
+        "would put both terms on one scale",
         low=0.0,
     )
     logdir: str = elsewhere("results/carracing", "logdir")

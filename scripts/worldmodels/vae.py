@@ -16,7 +16,6 @@ from worldmodels.datasets import ObservationDataset, buffer_files
 from worldmodels.settings import UserError, result_values
 from worldmodels.training import Training
 
-
 LEAST_KL = 0.1  # per image; below, all pictures have about the same code
 
 
