@@ -313,15 +313,14 @@ def train_controller(
 
 
 def report(training: ControllerTraining) -> None:
-    row = training.history[-1]
+    row, best = training.history[-1], training.best
+    validated = f"best validated mean {best['reward']:.0f} (generation {best['epoch']})"
     cli.log.info(
-        "ctrl: generation %d: mean %.0f, best %.0f, best validated mean %.0f (generation %d), "
-        "sigma %.3f, %d steps, %.0f s",
+        "ctrl: generation %d: mean %.0f, best %.0f, %s, sigma %.3f, %d steps, %.0f s",
         row["generation"],
         row["return_mean"],
         row["return_max"],
-        training.best["reward"],
-        training.best["epoch"],
+        validated if best["epoch"] else "not validated yet",
         row["sigma"],
         row["env_steps"],
         row["seconds"],
