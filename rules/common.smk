@@ -187,7 +187,8 @@ def report_score():
         return
     test = json.loads(path.read_text(encoding="utf-8"))
     score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
-    show = ["snakemake", *sys.argv[1:], "--report", f"{LOGDIR}/report.html"]
+    # Ahead of the other flags, which may end in targets.
+    show = ["snakemake", "--report", f"{LOGDIR}/report.html", *sys.argv[1:]]
     print(f"score: {score}, {path}", file=sys.stderr)
     print(f"to look at it: {shlex.join(show)}", file=sys.stderr)
 

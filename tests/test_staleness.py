@@ -272,6 +272,7 @@ def test_a_larger_test_only_plays_the_new_tracks(copied):
     before = json.loads((work / "results/smoke/eval.json").read_text())
     said = real_run(repo, work, "--config", "evaluate={num_episodes: 3}")
     assert "evaluate: continuing after 2 episodes" in said and "rule ctrl" not in said
+    assert "to look at it: snakemake --report results/smoke/report.html --snakefile" in said
     after = json.loads((work / "results/smoke/eval.json").read_text())
     assert after["returns"][:2] == before["returns"] and len(after["returns"]) == 3
     assert dry_run(repo, work, "--config", "evaluate={num_episodes: 3}") == {}

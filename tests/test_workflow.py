@@ -16,7 +16,7 @@ from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE
 
 SHARDS = {
-    "": 4, "smoke": 2, "record": 8, "paper": 100, "second_round": 4, "cartpole": 4, "pendulum": 4, "lunarlander": 8,
+    "": 4, "smoke": 2, "record": 8, "paper": 100, "second_round": 4, "cartpole": 4, "acrobot": 4,
 }  # fmt: skip
 
 
