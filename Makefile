@@ -26,10 +26,10 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 test-cluster: .venv/dev
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -rP tests/cluster
 
 test-conda: .venv/dev
-	$(BIN)/python -m pytest tests/conda
+	$(BIN)/python -m pytest -rP tests/conda
 
 bench: .venv/run
 	$(BIN)/python bench/all.py
