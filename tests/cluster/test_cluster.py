@@ -1,5 +1,6 @@
 """The profile on a real scheduler: what jobs get, and what happens when they are cut."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import PRESET, ROOT, command
 
@@ -151,11 +153,12 @@ def test_a_job_whose_node_dies_runs_elsewhere(box, work, reference):
     at_work(box, work)
     node = jobs_of(box, work)[-1]["NodeList"]
     box.stop(node, signal.SIGKILL)
-    steps = subprocess.run(["pgrep", "-f", f"slurmstepd: .*{jobs_of(box, work)[-1]['JobId']}"], capture_output=True)
-    for pid in steps.stdout.split():  # the node is gone, and all that ran on it
-        subprocess.run(["pkill", "-9", "-P", pid])
-        os.kill(int(pid), signal.SIGKILL)
-    subprocess.run(["pkill", "-9", "-f", f"train_controller.py --logdir {work}"])
+    # All that ran on the node is gone with it; SLURM's own processes first, before they can report a death.
+    found = subprocess.run(["pgrep", "-f", f"slurmstepd: .*{jobs_of(box, work)[-1]['JobId']}"], capture_output=True)
+    steps = [psutil.Process(int(pid)) for pid in found.stdout.split()]
+    for process in [*steps, *(child for step in steps for child in step.children(recursive=True))]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     try:
         finish(snakemake, work)
     finally:
