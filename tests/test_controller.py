@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from worldmodels import seeding
 from worldmodels.agent import Squash, WorldModel, play_episodes
@@ -93,6 +94,19 @@ def test_the_strategy_replays_exactly():
         other.tell(fitness)
     assert np.array_equal(one.means, other.means) and one.sigma == other.sigma
     assert np.array_equal(one.ask(), other.ask())
+
+
+def test_the_strategy_does_not_depend_on_the_cores():
+    """BLAS shares products of this size among its threads, and sums in another order then."""
+
+    def search(threads: int) -> np.ndarray:
+        with threadpool_limits(threads, user_api="blas"):
+            strategy = EvolutionStrategy(867, 0.1, 16, seed=1)
+            for _ in range(20):
+                strategy.tell(-np.square(strategy.ask() - 1).sum(axis=1))
+        return strategy.average(0.25)
+
+    assert np.array_equal(search(1), search(2))
 
 
 class InlinePool:

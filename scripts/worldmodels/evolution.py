@@ -10,6 +10,7 @@ from pathlib import Path
 import cma
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from worldmodels import checkpoint, cli, interrupts, seeding
 from worldmodels.agent import Squash, load_world_model
@@ -26,6 +27,9 @@ from worldmodels.envs import action_space
 from worldmodels.interrupts import Interrupted
 from worldmodels.settings import UserError, nearest, result_values
 from worldmodels.workers import workers
+
+# CMA-ES's linear algebra: its last bits depend on the number of threads, and so on the cores that a run was given.
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 LARGE = 4000  # parameters from which on a full covariance matrix takes longer than the episodes
 
@@ -60,16 +64,19 @@ class EvolutionStrategy:
             raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
         self.fitness: list[np.ndarray] = []
 
+    @one_thread
     def start(self, mean: np.ndarray) -> None:
         """Search around this mean (P,), with the first step size and without a memory."""
         self.es = cma.CMAEvolutionStrategy(mean, self.sigma0, self.options)
         self.means: list[np.ndarray] = []  # of the distribution after each generation since then
 
+    @one_thread
     def ask(self) -> np.ndarray:
         """A generation of candidates, (pop_size, P)."""
         self.candidates = np.stack(self.es.ask())
         return self.candidates
 
+    @one_thread
     def tell(self, fitness: np.ndarray) -> None:
         """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
         self.es.tell(list(self.candidates), list(-fitness))
