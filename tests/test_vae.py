@@ -86,9 +86,9 @@ def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):
 
 
 def test_training_learns_and_writes_pictures(tmp_path, rollouts):
-    result = train(tmp_path, rollouts, 3)
+    result = train(tmp_path, rollouts, 3, images_per_epoch=0)
     losses = [row["loss"] for row in result["history"]]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     assert result["best"]["precision"] == min(losses)
     pictures = sorted(path.name for path in (tmp_path / "vae/samples").glob("*.png"))
     assert pictures == [f"{kind}_{e:04d}.png" for kind in ("reconstruction", "sample") for e in (1, 2, 3)]
