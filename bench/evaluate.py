@@ -5,14 +5,13 @@ python bench/evaluate.py --logdir results/carracing
 """
 
 import time
-from itertools import count
+from itertools import count, islice
 
 import common
 import numpy as np
 from common import Goal
 
 from worldmodels import evaluation
-from worldmodels.agent import play_episodes
 from worldmodels.config import EnvConfig
 from worldmodels.envs import GymnasiumLanes, make_gymnasium
 from worldmodels.workers import workers
@@ -25,23 +24,22 @@ class Recorder(GymnasiumLanes):
 
     def __init__(self, env: EnvConfig, seeds: list[int]) -> None:
         super().__init__(env, seeds)
-        self.actions: list[np.ndarray] = []
+        self.actions: dict[int, list[np.ndarray]] = {seed: [] for seed in seeds}
 
     def step(self, lanes: np.ndarray, actions: np.ndarray):
-        self.actions.append(actions[0])
+        for lane, action in zip(lanes, actions):
+            self.actions[self.seeds[lane]].append(action)
         return super().step(lanes, actions)
 
 
-def record(seed: int) -> np.ndarray:
-    """The agent's actions (T,A) in the episode of this seed."""
-    world, controller, squash, env = evaluation.AGENT
-    lanes = Recorder(env, [seed])
-    play_episodes(world, lanes, lambda _, z, h: squash(controller(z, h)))
-    lanes.close()
-    return np.stack(lanes.actions)
+def record(seeds: list[int]) -> dict[int, list[np.ndarray]]:
+    """The agent's actions in the episodes of these seeds."""
+    lanes = Recorder(evaluation.AGENT[-1], seeds)
+    evaluation.play(lanes)
+    return lanes.actions
 
 
-def replay(seed: int, actions: np.ndarray, env: EnvConfig) -> int:
+def replay(seed: int, actions: list[np.ndarray], env: EnvConfig) -> int:
     """Play these actions and look at nothing."""
     made = make_gymnasium(env)
     made.reset(seed=seed)
@@ -58,10 +56,12 @@ def main(args) -> None:
         plans = {}
 
         def ours() -> float:
-            seeds = [next(SEEDS) for _ in range(args.threads)]
-            plans.update(zip(seeds, pool.map(record, seeds)))
+            pieces = [list(islice(SEEDS, evaluation.WIDTH)) for _ in range(args.threads)]
+            for actions in pool.map(record, pieces):
+                plans.update(actions)
             start = time.perf_counter()
-            steps = sum(length for _, length in pool.map(evaluation.evaluate_in_worker, seeds))
+            played = pool.map(evaluation.evaluate_in_worker, pieces)
+            steps = sum(length for episodes in played for _, length in episodes.values())
             return steps / (time.perf_counter() - start)
 
         def alone() -> float:
@@ -78,5 +78,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__)
     common.add_run(made)
-    made.add_argument("--steps", type=int, default=400, help="longest episode, steps (default: %(default)s)")
+    made.add_argument("--steps", type=int, default=200, help="longest episode, steps (default: %(default)s)")
     common.main(made, main)

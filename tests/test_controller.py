@@ -21,6 +21,7 @@ from worldmodels.controller import (
     flatten_parameters,
     load_parameters,
 )
+from worldmodels.evaluation import WIDTH, pieces
 from worldmodels.evolution import ControllerTraining, EvolutionStrategy
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.settings import UserError
@@ -85,11 +86,13 @@ def test_the_average_of_the_last_means():
 
 def test_the_strategy_replays_exactly():
     one = EvolutionStrategy(10, 0.3, 8, seed=1)
+    told = []
     for _ in range(5):
-        one.tell(peak(one.ask()))
+        told.append(peak(one.ask()))
+        one.tell(told[-1])
     other = EvolutionStrategy(10, 0.3, 8, seed=1)
     np.random.seed(99)
-    for fitness in one.fitness:
+    for fitness in told:
         other.ask()
         other.tell(fitness)
     assert np.array_equal(one.means, other.means) and one.sigma == other.sigma
@@ -153,19 +156,21 @@ def test_pieces_of_work_never_show():
     assert one.history == other.history and one.best["reward"] == other.best["reward"]
 
 
-@pytest.mark.parametrize("restart_steps", [0, 1100])
-def test_the_loop_continued_equals_the_loop_in_one_go(restart_steps):
-    whole = training(restart_steps=restart_steps)
+@pytest.mark.parametrize(
+    "changes", [{}, {"restart_steps": 550}, {"hard_share": 0.5, "sample_growth": 1300, "restart_steps": 700}]
+)
+def test_the_loop_continued_equals_the_loop_in_one_go(changes):
+    whole = training(**changes)
     for _ in whole.run():
         pass
     for stop, finished in [(1, False), (4, False), (5, False), (9, True), (8, True)]:
-        begun = training(num_generations=stop if finished else 40, restart_steps=restart_steps)
+        begun = training(num_generations=stop if finished else 40, **changes)
         for done, _ in enumerate(begun.run(), 1):
             state = copy.deepcopy(begun.state_dict())
             if done == stop and not finished:
                 break
         assert begun.generation == stop
-        again = training(restart_steps=restart_steps)
+        again = training(**changes)
         again.load_state_dict(state)
         for _ in again.run():
             pass
@@ -177,19 +182,27 @@ def test_the_loop_continued_equals_the_loop_in_one_go(restart_steps):
 
 
 def test_the_search_starts_afresh_around_its_average():
-    made = training(num_generations=7, restart_steps=1000)
+    made = training(num_generations=7, restart_steps=500)
     sigmas, averages = [], []
     for _ in made.run():
         sigmas.append(made.strategy.sigma)
         averages.append(made.mean)
-    # After 5 generations, of 240 steps each, and a validation's 30.
-    assert made.restarts == 1 and len(made.strategy.means) == 2
-    assert abs(np.log(sigmas[5] / 0.3)) < abs(np.log(sigmas[4] / 0.3))
+    # After 5 generations, of 2 episodes a candidate, 240 steps each, and a validation's 30: twice 500 and more.
+    assert made.restarted == 1230 and len(made.strategy.means) == 2
     strategy = EvolutionStrategy(5, 0.3, 12, seed=1)
-    strategy.start(averages[4])
+    strategy.start(averages[4], 0.3)
     assert np.array_equal(strategy.average(0.25), averages[4]) and strategy.sigma == 0.3
     spread = strategy.ask() - averages[4]
     assert np.abs(spread.mean(axis=0)).max() < 0.3 < np.abs(spread).max()
+
+
+@pytest.mark.parametrize("sigma, expected", [(0.9, 0.3), (0.2, 0.2)])
+def test_a_restart_cuts_the_step_size_back(sigma, expected):
+    made = training(restart_steps=500)
+    next(made.run())
+    made.strategy.es.sigma, made.env_steps = sigma, 1000
+    made.restart()
+    assert made.strategy.sigma == expected and made.restarted == 1000 and not made.strategy.means
 
 
 @pytest.mark.parametrize(
@@ -197,7 +210,7 @@ def test_the_search_starts_afresh_around_its_average():
     [{"num_generations": 7}, {"num_generations": 8}, {"max_env_steps": 1500}],
 )
 def test_a_smaller_budget_gives_what_a_shorter_run_would_have(budget):
-    long, short, again = (training(restart_steps=700, **values) for values in ({}, budget, budget))
+    long, short, again = (training(restart_steps=350, **values) for values in ({}, budget, budget))
     for made in (long, short):
         for _ in made.run():
             pass
@@ -218,10 +231,10 @@ def test_a_generation_that_was_cut_is_not_played_twice():
         if made is whole:
             list(steps)
     strategy = EvolutionStrategy(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
-    for fitness in begun.strategy.fitness:
+    for returns in begun.returns:
         strategy.ask()
-        strategy.tell(fitness)
-    begun.jobs = begun.evaluator.submit(np.repeat(strategy.ask(), 2, axis=0), begun.tracks(3))
+        strategy.tell(returns.mean(axis=1))
+    begun.jobs = begun.evaluator.submit(np.repeat(strategy.ask(), 2, axis=0), begun.tracks())
     begun.jobs[2] = Future()  # not finished
     begun.cut()
     assert sorted(begun.partial) == [0, 1, 3, 4]
@@ -229,7 +242,7 @@ def test_a_generation_that_was_cut_is_not_played_twice():
     again.evaluator.pool.pieces.clear()
     next(again.run())
     assert len(again.evaluator.pool.pieces) == 1
-    assert np.array_equal(again.strategy.fitness[2], whole.strategy.fitness[2])
+    assert np.array_equal(again.returns[2], whole.returns[2])
 
 
 @pytest.mark.parametrize(
@@ -252,11 +265,38 @@ def test_budgets(changes, why):
 
 
 def test_common_tracks():
-    one = training().tracks(3)
+    made = training()
+    one = made.tracks()
     assert len(one) == 24 and len(set(one)) == 2 and one == one[:2] * 12
-    assert set(one).isdisjoint(training().tracks(4))
-    own = training(common_tracks=False).tracks(3)
+    next(made.run())
+    assert set(one).isdisjoint(made.tracks())
+    own = training(common_tracks=False).tracks()
     assert len(set(own)) == 24
+
+
+def test_hard_tracks_come_back_the_more_often_the_worse_they_were_driven():
+    made = training(hard_share=0.5)
+    assert len(set(made.tracks())) == 2  # none was met yet
+    made.met = {100 + i: 900.0 for i in range(39)} | {7: 700.0, 8: 500.0}
+    counts = {7: 0, 8: 0}
+    for generation in range(300):
+        made.returns = [np.zeros(0)] * generation
+        hard, fresh = made.tracks()[:2]
+        counts[hard] += 1
+        assert fresh not in made.met
+    assert 170 < counts[8] < 230  # two of three: it lost twice as much
+    made.met = {8: 500.0} | {100 + i: 900.0 for i in range(40)}  # forgotten, and nothing lost on the others
+    assert set(made.tracks()).isdisjoint(made.met)
+
+
+def test_a_hard_track_is_remembered_as_it_was_driven_last():
+    made = training(hard_share=0.5)
+    made.strategy.ask()
+    made.note_returns(np.stack([np.arange(12.0), np.full(12, 3.0)], axis=1), [7, 8] * 12)
+    assert made.met == {7: 5.5, 8: 3.0}
+    made.strategy.ask()
+    made.note_returns(np.full((12, 2), 9.0), [7, 9] * 12)
+    assert list(made.met.items()) == [(8, 3.0), (7, 9.0), (9, 9.0)]
 
 
 class FakeLanes:
@@ -319,22 +359,44 @@ def test_a_stalled_episode_is_charged_as_if_it_had_stalled_on(world):
     np.testing.assert_allclose(returns, whole, rtol=1e-6)
 
 
-def test_hidden_states_follow_their_lanes(world):
+@pytest.mark.parametrize("width", [0, 4])
+def test_hidden_states_follow_their_lanes(world, width):
     """The hidden state that the policy sees is that of a cell stepped alone, also after others have left."""
     seen = []
 
     def policy(alive, z, h):
         if 1 in alive:
-            i = list(alive).index(1)
+            i = 1 if width else list(alive).index(1)
             seen.append((z[i].clone(), h[i].clone()))
-        return torch.zeros(len(alive), 3)
+        return torch.zeros(len(z), 3)
 
-    play_episodes(world, FakeLanes([[0.0] * 2, [0.0] * 6, [0.0] * 4]), policy)
+    play_episodes(world, FakeLanes([[0.0] * 2, [0.0] * 6, [0.0] * 4]), policy, width=width)
     hidden = world.cell.get_init_hidden(1)
     assert len(seen) == 6
     for z, h in seen:
         torch.testing.assert_close(h, hidden[0][0])
         hidden = world.cell.remember(torch.zeros(1, 3), z.unsqueeze(0), hidden)
+
+
+def test_with_a_width_every_lane_gets_its_own_actions_and_rewards(world):
+    lanes = FakeLanes([[1.0] * 3, [2.0] * 5, [1.0]])
+    asked, step = [], lanes.step
+    lanes.step = lambda alive, actions: (asked.append(actions[:, 0].tolist()), step(alive, actions))[1]
+    rows = torch.arange(4.0).unsqueeze(1).expand(4, 3)
+    returns, lengths = play_episodes(world, lanes, lambda *_: rows, width=4)
+    assert returns.tolist() == [3.0, 10.0, 1.0] and lengths.tolist() == [3, 5, 1]
+    assert lanes.stepped == asked == [[0, 1, 2], [0, 1], [0, 1], [1], [1]]
+
+
+@pytest.mark.parametrize("tracks, cores", [(1, 8), (32, 2), (100, 2), (32, 5), (17, 2), (3, 64)])
+def test_pieces_of_the_test(tracks, cores):
+    """Each track once, none beyond the width, no core with more than one track more to play than another."""
+    dealt = pieces(list(range(tracks)), min(cores, tracks))
+    assert sorted(track for piece in dealt for track in piece) == list(range(tracks))
+    sizes = [len(piece) for piece in dealt]
+    assert max(sizes) <= WIDTH and max(sizes) - min(sizes) <= 1
+    turns = -(-tracks // (min(cores, tracks) * WIDTH))
+    assert len(dealt) <= turns * cores
 
 
 def test_stacked_controllers_act_as_each_would(world, monkeypatch):
@@ -382,8 +444,8 @@ def test_workers_spread_over_the_gpus(monkeypatch):
 
 def test_episodes_a_candidate_grow_with_the_steps():
     grown = training(n_samples=1, sample_growth=1000)
-    assert grown.samples == 1 and len(grown.tracks(1)) == grown.config.pop_size
+    assert grown.samples == 1 and len(grown.tracks()) == grown.config.pop_size
     grown.env_steps = 2500
     assert grown.samples == 3
-    tracks = grown.tracks(1)
+    tracks = grown.tracks()
     assert len(tracks) == 3 * grown.config.pop_size and len(set(tracks)) == 3

@@ -133,7 +133,7 @@ def other(f: dataclasses.Field, value):
         return {**value, "other": 1}
     if isinstance(value, list):
         return [v + 0.1 for v in value]
-    changed = value + 1 if f.type is int else value * 1.5
+    changed = value + 1 if f.type is int else value * 1.5 or 0.5
     return None if meta["high"] is not None and changed > meta["high"] else changed
 
 

@@ -16,7 +16,7 @@ from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE
 
 SHARDS = {
-    "": 4, "smoke": 2, "record": 8, "paper": 100, "second_round": 4, "cartpole": 4, "acrobot": 4,
+    "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4,
 }  # fmt: skip
 
 
@@ -27,11 +27,11 @@ def test_every_preset_has_a_dry_run():
 @pytest.mark.parametrize("preset", SHARDS, ids=lambda preset: preset or "defaults")
 def test_dry_runs(preset, tmp_path):
     given = ["--configfile", ROOT / f"presets/{preset}.yaml"] if preset else []
-    for stage in ("vae", "mdrnn", "ctrl"):  # of the earlier run that the second round goes on from
+    for stage in ("vae", "mdrnn", "ctrl"):  # of the default run whose agent drives for the record
         for ending in ("tar", "json"):
             path = tmp_path / f"results/carracing/{stage}/best.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if preset == "second_round":
+            if preset == "record":
                 path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
     assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
@@ -40,8 +40,8 @@ def test_dry_runs(preset, tmp_path):
     assert jobs["rollouts_shard"] == SHARDS[preset]
 
 
-def test_a_second_round_needs_an_earlier_run(tmp_path):
-    done = run_snakemake("-n", "--configfile", ROOT / "presets/second_round.yaml", cwd=tmp_path, check=False)
+def test_the_record_needs_an_earlier_run(tmp_path):
+    done = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
     message = "config: rollouts.agent: expected the logdir of a finished run, found no results/carracing/vae/best.tar"
     assert message in done.stdout + done.stderr
 

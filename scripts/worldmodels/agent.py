@@ -96,25 +96,30 @@ def play_episodes(
     time_limit: int = 0,
     stall_limit: int = 0,
     features: str = "zh",
+    width: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Play one episode a lane; an ended episode leaves the batch.
 
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
     Args:
-        policy: (alive lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A).
+        policy: (alive lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A); with a
+            width, all features and actions have so many rows.
         time_limit: longest episode, steps; 0: as the environment has it.
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps up to
             time_limit what those steps cost on average; 0: never.
         features: what the policy is shown, see ctrl.features.
+        width: rows of every batch, of which ended episodes keep theirs. An episode's last bits depend on the size of
+            the batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone.
 
     Returns:
         returns (B,) float64 and lengths (B,) int64.
     """
-    frames = lanes.reset()
-    alive = np.arange(len(frames))
-    returns, lengths = np.zeros(len(frames)), np.zeros(len(frames), np.int64)
-    stalled, stall_rewards = np.zeros(len(frames), np.int64), np.zeros(len(frames))
+    seen = lanes.reset()
+    frames = np.concatenate([seen, np.zeros((max(0, width - len(seen)), *seen.shape[1:]), np.uint8)])
+    alive = np.arange(len(seen))
+    returns, lengths = np.zeros(len(seen)), np.zeros(len(seen), np.int64)
+    stalled, stall_rewards = np.zeros(len(seen), np.int64), np.zeros(len(seen))
     hidden = world.cell.get_init_hidden(len(frames))
     step, limit = 0, time_limit or lanes.limit
     while len(alive):
@@ -122,7 +127,8 @@ def play_episodes(
         actions = policy(alive, *world.features(features, z, hidden))
         if features != "z":
             hidden = world.cell.remember(actions, z, hidden)
-        frames, rewards, terminated, truncated = lanes.step(alive, actions.cpu().numpy())
+        chosen = actions.cpu().numpy()
+        seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
         step += 1
         returns[alive] += rewards
         lengths[alive] = step
@@ -136,7 +142,12 @@ def play_episodes(
             stuck = alive[(stalled[alive] >= stall_limit) & ~done]
             returns[stuck] += stall_rewards[stuck] / stalled[stuck] * (limit - step)
             done |= np.isin(alive, stuck)
-        if done.any():
-            kept = torch.from_numpy(~done).to(world.device)
-            alive, frames, hidden = alive[~done], frames[~done], tuple(part[kept] for part in hidden)
+        if width:
+            frames[alive] = seen
+        else:
+            frames = seen[~done]
+            if done.any():
+                kept = torch.from_numpy(~done).to(world.device)
+                hidden = tuple(part[kept] for part in hidden)
+        alive = alive[~done]
     return returns, lengths

@@ -6,7 +6,6 @@ weights_only, numpy files with allow_pickle=False.
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import tempfile
@@ -112,11 +111,36 @@ def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: expected an .npz file of plain arrays, found a damaged one ({error})") from None
 
 
+class Stream:
+    """A binary file for torch.save, which turns a full disk into an error without a reason: here it is kept."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.error = file, None
+
+    def write(self, part) -> int:
+        try:
+            return self.file.write(part)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def save(path: str | Path, content: dict) -> None:
-    """torch.save, atomically; by way of memory, since torch turns a full disk into an error without a reason."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    """torch.save, atomically."""
+
+    def write(file: Any) -> None:
+        stream = Stream(file)
+        try:
+            torch.save(content, stream)
+        except RuntimeError:
+            if stream.error:
+                raise stream.error from None
+            raise
+
+    write_atomically(path, write)
 
 
 def load(path: str | Path, keys: tuple[str, ...] = ()) -> dict:

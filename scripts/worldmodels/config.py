@@ -254,11 +254,18 @@ class WMControllerConfig(Section):
         low=0,
     )
     common_tracks: bool = option(True, "all candidates of a generation meet the same tracks (common random numbers)")
+    hard_share: float = option(
+        0.0,
+        "share of a generation's common tracks, rounded down, that are drawn from the last 40 of them, the more often "
+        "the worse the candidates drove there; it takes 2 episodes a candidate or more",
+        low=0.0,
+        high=1.0,
+    )
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
     restart_steps: int = option(
         400000,
-        "CMA-ES starts afresh, with sigma0, around its average after every so many environment steps; by then its step "
-        "size has grown too large to refine what it found; 0: never",
+        "CMA-ES starts afresh around its average after every so many environment steps, times the episodes a "
+        "candidate; its step size, which grows while C learns, is cut back to sigma0 then; 0: never",
         low=0,
     )
     cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
@@ -296,6 +303,11 @@ class WMControllerConfig(Section):
     display: bool = option(True, "show progress bars on a terminal", role=RUNTIME)
     noreload: bool = option(False, "start over even if a saved state could be continued", role=RUNTIME)
     extra: dict = extra()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hard_share and not self.common_tracks:
+            raise UserError(f"ctrl.hard_share: expected 0 where common_tracks is off, found {self.hard_share:g}")
 
 
 @dataclass

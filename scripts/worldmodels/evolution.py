@@ -31,6 +31,7 @@ from worldmodels.workers import workers
 # CMA-ES's linear algebra: its last bits depend on the number of threads, and so on the cores that a run was given.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
+MEMORY = 40  # common tracks that hard ones are drawn from
 LARGE = 4000  # parameters from which on a full covariance matrix takes longer than the episodes
 
 
@@ -47,7 +48,7 @@ class EvolutionStrategy:
     """
 
     def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, more: dict | None = None) -> None:
-        self.sigma0, self.random = sigma0, np.random.RandomState(seed)
+        self.random = np.random.RandomState(seed)
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
         known = set(cma.CMAOptions.defaults())
         for name in more or {}:
@@ -57,17 +58,16 @@ class EvolutionStrategy:
                 raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
         self.options = options | (more or {})
         try:
-            self.start(np.zeros(size))
+            self.start(np.zeros(size), sigma0)
         except Exception as error:  # of any kind: pycma evaluates text as Python
             if not more:
                 raise
             raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
-        self.fitness: list[np.ndarray] = []
 
     @one_thread
-    def start(self, mean: np.ndarray) -> None:
-        """Search around this mean (P,), with the first step size and without a memory."""
-        self.es = cma.CMAEvolutionStrategy(mean, self.sigma0, self.options)
+    def start(self, mean: np.ndarray, sigma: float) -> None:
+        """Search around this mean (P,), with this step size and without a memory."""
+        self.es = cma.CMAEvolutionStrategy(mean, sigma, self.options)
         self.means: list[np.ndarray] = []  # of the distribution after each generation since then
 
     @one_thread
@@ -80,7 +80,6 @@ class EvolutionStrategy:
     def tell(self, fitness: np.ndarray) -> None:
         """Take in the candidates' returns (pop_size,); the library minimises, so it is told their negatives."""
         self.es.tell(list(self.candidates), list(-fitness))
-        self.fitness.append(fitness)
         self.means.append(self.es.mean.copy())
 
     def average(self, share: float) -> np.ndarray:
@@ -116,7 +115,9 @@ class ControllerTraining:
         self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.average(config.average)}
         self.env_steps = 0
-        self.restarts = 0
+        self.restarted = 0  # environment steps then
+        self.returns: list[np.ndarray] = []  # of each generation, (pop_size, episodes a candidate)
+        self.met: dict[int, float] = {}  # common tracks, the latest last -> mean return of the candidates on it
         self.saved = 0  # generations in the saved state, which a smaller budget must not cut
         self.jobs: list[Future] = []  # the pieces of the generation at work
         self.partial: dict[int, Result] = {}  # its finished pieces, if it was cut
@@ -124,17 +125,45 @@ class ControllerTraining:
     @property
     def generation(self) -> int:
         """Generations done."""
-        return len(self.strategy.fitness)
+        return len(self.returns)
 
-    def tracks(self, generation: int) -> list[int]:
-        """Environment seeds of all episodes of a generation, candidate by candidate."""
-        c = self.config
-        owners = [0] * c.pop_size if c.common_tracks else range(c.pop_size)
-        return [
-            seeding.track_seed(self.seed, "training", generation, owner, sample)
-            for owner in owners
-            for sample in range(self.samples)
-        ]
+    def tracks(self) -> list[int]:
+        """Environment seeds of all episodes of the next generation, candidate by candidate."""
+        c, generation = self.config, self.generation + 1
+
+        def fresh(owner: int) -> list[int]:
+            return [
+                seeding.track_seed(self.seed, "training", generation, owner, sample) for sample in range(self.samples)
+            ]
+
+        if not c.common_tracks:
+            return [track for owner in range(c.pop_size) for track in fresh(owner)]
+        hard = self.hard_tracks(int(c.hard_share * self.samples))
+        return [*hard, *fresh(0)[len(hard) :]] * c.pop_size
+
+    def hard_tracks(self, count: int) -> list[int]:
+        """So many of the last common tracks, or fewer, a track the more likely the worse the candidates drove it.
+
+        What decides the score late in training is a few tracks in a hundred, which fresh ones alone would seldom show
+        (as prioritized level replay, Jiang et al., 2021).
+        """
+        last = list(self.met)[-MEMORY:]
+        means = np.array([self.met[track] for track in last])
+        lost = means.max(initial=-np.inf) - means
+        count = min(count, np.count_nonzero(lost))
+        if not count:
+            return []
+        rng = seeding.generator(self.seed, "ctrl/hard", self.generation + 1)
+        return rng.choice(last, count, replace=False, p=lost / lost.sum()).tolist()
+
+    def note_returns(self, returns: np.ndarray, tracks: list[int]) -> None:
+        """Tell the strategy what the candidates got (pop_size, episodes) on these tracks, and remember it."""
+        self.strategy.tell(returns.mean(axis=1))
+        self.returns.append(returns)
+        if self.config.common_tracks:
+            for track, mean in zip(tracks, returns.mean(axis=0).tolist()):
+                self.met.pop(track, None)
+                self.met[track] = mean
 
     @property
     def samples(self) -> int:
@@ -144,10 +173,10 @@ class ControllerTraining:
 
     def restart(self) -> None:
         """Start the search afresh around its average, if it is time to."""
-        due = self.env_steps // self.config.restart_steps if self.config.restart_steps else 0
-        if due > self.restarts:
-            self.restarts = due
-            self.strategy.start(self.mean)
+        every = self.config.restart_steps * self.samples
+        if every and self.env_steps - self.restarted >= every:
+            self.restarted = self.env_steps
+            self.strategy.start(self.mean, min(self.strategy.sigma, self.config.sigma0))
 
     @property
     def mean(self) -> np.ndarray:
@@ -196,20 +225,21 @@ class ControllerTraining:
             start = time.monotonic()
             self.restart()
             candidates, mean, last = self.strategy.ask(), self.mean, self.generation
-            samples = self.samples
+            tracks, samples = self.tracks(), self.samples
             stacked = np.repeat(candidates, samples, axis=0)
-            jobs = self.evaluator.submit(stacked, self.tracks(last + 1), self.partial)
+            jobs = self.evaluator.submit(stacked, tracks, self.partial)
             validation = self.submit_validation() if self.scheduled else []
             self.jobs = [*jobs, *validation]
             for job in cli.progress(self.jobs, f"ctrl: generation {last + 1}", display=self.config.display):
                 job.result()
             returns, lengths = self.evaluator.collect(jobs)
-            fitness = returns.reshape(-1, samples).mean(axis=1)
+            returns = returns.reshape(-1, samples)
+            fitness = returns.mean(axis=1)
             with interrupts.patiently():  # all of this or nothing is in the saved state
                 if validation:
                     self.finish_validation(validation, last, mean)
                 self.env_steps += int(lengths.sum())
-                self.strategy.tell(fitness)
+                self.note_returns(returns, tracks)
                 values = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None)
                 self.history.append(dict(zip(HISTORY, (*values, self.strategy.sigma, time.monotonic() - start))))
                 self.jobs, self.partial = [], {}
@@ -218,9 +248,9 @@ class ControllerTraining:
         self.finish_validation(self.submit_validation(), self.generation, self.mean)
 
     def state_dict(self) -> dict:
-        """Plain values and tensors only: the strategy is its seed and the fitness values of all generations."""
+        """Plain values and tensors only: the strategy is its seed and the returns of all generations."""
         return {
-            "fitness": torch.from_numpy(np.array(self.strategy.fitness)),
+            "returns": [torch.from_numpy(returns) for returns in self.returns],
             "history": self.history,
             "validations": self.validations,
             "partial": {i: tuple(torch.from_numpy(part) for part in result) for i, result in self.partial.items()},
@@ -236,15 +266,16 @@ class ControllerTraining:
 
     def load_state_dict(self, state: dict) -> None:
         """Live through the saved generations again, up to the present budget, which may be smaller than it was."""
-        self.saved = len(state["fitness"])
-        for generation, fitness in enumerate(state["fitness"].numpy(), 1):
+        self.saved = len(state["returns"])
+        for generation, returns in enumerate(state["returns"], 1):
             if self.over():
                 return
             self.restart()
+            tracks = self.tracks()
             if self.generation in state["validations"]:
                 self.note_validation(self.generation, *state["validations"][self.generation], self.mean)
             self.strategy.ask()
-            self.strategy.tell(fitness)
+            self.note_returns(returns.numpy(), tracks)
             self.history.append({**state["history"][generation - 1], "validation_mean": None})
             self.env_steps = self.history[-1]["env_steps"]
         self.partial = {i: tuple(part.numpy() for part in result) for i, result in state["partial"].items()}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from worldmodels import evaluation
-from worldmodels.agent import WorldModel, play_episodes
+from worldmodels.agent import WorldModel
 from worldmodels.config import EnvConfig
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes
@@ -74,25 +74,23 @@ def replay(seed: int) -> Replay:
     actions = []
 
     def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
-        actions.append(squash(controller(*inputs)))
-        return actions[-1]
+        chosen = squash(controller(*inputs))
+        actions.append(chosen[:1])
+        return chosen
 
     lane = WatchedLane(env, seed)
-    try:
-        play_episodes(world, lane, policy, features=controller.features)
-        frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
-        latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
-        return Replay(
-            seed,
-            frames,
-            latents.cpu().numpy(),
-            torch.cat(actions).cpu().numpy(),
-            np.array(lane.rewards, np.float32),
-            np.array(lane.path[:-1], np.float32).reshape(-1, 3),
-            lane.track,
-        )
-    finally:
-        lane.close()
+    evaluation.play(lane, policy)
+    frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
+    latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
+    return Replay(
+        seed,
+        frames,
+        latents.cpu().numpy(),
+        torch.cat(actions).cpu().numpy(),
+        np.array(lane.rewards, np.float32),
+        np.array(lane.path[:-1], np.float32).reshape(-1, 3),
+        lane.track,
+    )
 
 
 @torch.inference_mode()

@@ -222,8 +222,8 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         )
     device = next(vae.parameters()).device
     images = to_images(frames.to(device, non_blocking=True))
-    # Below 8 frames casting the weights takes longer than it saves.
-    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) >= 8 and has_bfloat16(device)):
+    # Up to 8 frames, casting the weights takes longer than it saves.
+    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) > 8 and has_bfloat16(device)):
         mu, logsigma = vae.encoder(images)
     return mu.float(), logsigma.float()
 
@@ -286,8 +286,8 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
 def mean_colour(frames: np.ndarray) -> torch.Tensor:
     """The mean of each channel in [0,1] over some 4096 of the frames (N,H,W,C) uint8, (C,)."""
-    some = torch.from_numpy(frames[:: -(-len(frames) // 4096)])
-    return some.float().mean(dim=(0, 1, 2)) / 255
+    some = frames[:: -(-len(frames) // 4096)]
+    return torch.from_numpy(some.mean(axis=(0, 1, 2)) / 255).float()
 
 
 def batch_functions(vae: ConvVAE, optimizer: torch.optim.Optimizer, beta: float, device: torch.device) -> tuple:
@@ -307,9 +307,9 @@ def batch_functions(vae: ConvVAE, optimizer: torch.optim.Optimizer, beta: float,
 
     def learn(frames: torch.Tensor) -> dict[str, float]:
         mse, kl = losses(frames)
-        optimizer.zero_grad(set_to_none=True)
         ((mse + beta * kl) / len(frames)).backward()
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # now, so that gradients and the next activations do not add up
         return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
 
     return losses, learn
@@ -336,7 +336,7 @@ def validate(vae: VAE, losses, test: ObservationDataset, seed: int, limit: int =
     total = np.zeros(3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.number(seed, "vae/validation"))
-        for frames in test.batches(256, seeding.generator(seed, "vae/validation"), limit):
+        for frames in test.batches(64, seeding.generator(seed, "vae/validation"), limit):
             mse, kl = losses(frames)
             total += [mse.item(), kl.item(), len(frames)]
     mse, kl = (total[:2] / total[2]).tolist()
