@@ -14,7 +14,7 @@ from controller import ENV, generation, population
 from worldmodels.config import WMControllerConfig
 from worldmodels.controller import prepare_worker
 from worldmodels.envs import choose_backend
-from worldmodels.evolution import EvolutionStrategy
+from worldmodels.strategy import EvolutionStrategy
 from worldmodels.workers import workers
 
 

@@ -22,7 +22,8 @@ from common import Goal
 from worldmodels import checkpoint, cli
 from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
-from worldmodels.vae import ConvVAE, batch_functions
+from worldmodels.vae import ConvVAE
+from worldmodels.vae_training import batch_functions
 
 FRAME_BYTES = 64 * 64 * 3
 BATCH = WMVAEConfig().train_batch_size

@@ -12,7 +12,8 @@ from common import FLOP_TRAIN_VAE, Goal
 
 from worldmodels import cli
 from worldmodels.datasets import ObservationDataset
-from worldmodels.vae import ConvVAE, batch_functions
+from worldmodels.vae import ConvVAE
+from worldmodels.vae_training import batch_functions
 
 BATCH = 64
 

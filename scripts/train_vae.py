@@ -8,7 +8,7 @@ the history) and samples/. <logdir>/vae/checkpoint.tar is the state that a stopp
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.datasets import count_steps
-from worldmodels.vae import train_vae
+from worldmodels.vae_training import train_vae
 
 
 def main(args) -> None:

@@ -22,9 +22,10 @@ from worldmodels.controller import (
     load_parameters,
 )
 from worldmodels.evaluation import WIDTH, pieces
-from worldmodels.evolution import ControllerTraining, EvolutionStrategy
+from worldmodels.evolution import ControllerTraining
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.settings import UserError
+from worldmodels.strategy import EvolutionStrategy
 from worldmodels.vae import ConvVAE
 from worldmodels.workers import worker_device, workers
 

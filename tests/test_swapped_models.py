@@ -17,9 +17,9 @@ from worldmodels.controller import (
     flatten_parameters,
     make_controller,
 )
-from worldmodels.evolution import EvolutionStrategy
 from worldmodels.mdrnn import MDRNN, get_loss, to_cell
 from worldmodels.settings import UserError
+from worldmodels.strategy import EvolutionStrategy
 from worldmodels.vae import VAE, ConvVAE, conv_vae_loss_fn, encode, make_vae
 
 CPU = torch.device("cpu")

@@ -7,7 +7,8 @@ from torch.distributions import Normal, kl_divergence
 
 from worldmodels.config import WMVAEConfig
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, load_vae, to_images, train_vae
+from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, load_vae, to_images
+from worldmodels.vae_training import train_vae
 
 
 @pytest.mark.parametrize("channels, latent_size, batch", [(3, 32, 4), (1, 8, 1), (3, 1, 2)])

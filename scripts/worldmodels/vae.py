@@ -1,22 +1,13 @@
 """V: the convolutional variational auto-encoder (paper, section 2.2 and appendix A.1)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
-from worldmodels import checkpoint, interrupts, seeding, users
-from worldmodels.cli import log
-from worldmodels.config import WMVAEConfig
-from worldmodels.datasets import ObservationDataset, buffer_files
-from worldmodels.settings import UserError, result_values
-from worldmodels.training import Training
-
-LEAST_KL = 0.1  # per image; below, all pictures have about the same code
+from worldmodels import checkpoint, users
+from worldmodels.settings import UserError
 
 
 class ConvVAEEncoder(nn.Module):
@@ -228,140 +219,9 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mu.float(), logsigma.float()
 
 
-def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, device: torch.device) -> dict:
-    """Train V; best.tar, checkpoint.tar and samples/ go to <logdir>/vae.
-
-    Args:
-        files: the rollouts, in order; the last config.num_test_files are held out.
-        identity: stamp of the configuration, code and data; a saved state of another one is not continued.
-
-    Returns:
-        What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
-    """
-    folder = Path(config.logdir) / "vae"
-    budget = buffer_files(files, config.memory_gb)
-    train = ObservationDataset(files=files, num_test_files=config.num_test_files, buffer_size=budget)
-    # Without held-out files the training files are validated on: the schedule needs a loss.
-    test = ObservationDataset(
-        files=files, num_test_files=config.num_test_files, train=config.num_test_files == 0, buffer_size=budget
-    )
-    height, width, channels = train.group.observations.shape[1:]
-    count = batch_count(train, config)
-    torch.manual_seed(seeding.number(seed, "vae/weights"))
-    vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
-    vae.start_at(mean_colour(train.group.observations))
-    optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
-    training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
-
-    losses, learn = batch_functions(vae, optimizer, config.beta, device)
-
-    while not training.over:
-        epoch = training.epoch + 1
-
-        def batches(start: int, epoch: int = epoch) -> Iterator[torch.Tensor]:
-            rng = seeding.generator(seed, "vae/order", epoch)
-            return train.batches(config.train_batch_size, rng, config.images_per_epoch, start)
-
-        vae.train()
-        noise = seeding.number(seed, "vae/noise", epoch)
-        with interrupts.patiently():
-            row = training.run_epoch("vae", noise, count, batches, learn)
-            row["images"] = row.pop("count")
-            row |= validate(vae, losses, test, seed)
-            precision = row["mse"] + config.beta * row["kl"]
-            training.finish_epoch({**row, "loss": precision}, precision)
-        log.info(
-            "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
-            epoch, row["train_mse"], row["train_kl"], row["mse"], row["kl"],
-        )  # fmt: skip
-        if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
-            save_samples(vae, test, folder / "samples", epoch, seed)
-
-    kl = training.history[training.best["epoch"] - 1]["kl"]
-    if kl < LEAST_KL:
-        log.warning("vae: z tells nothing of the pictures (KL %.2f); try a smaller vae.beta, or more epochs", kl)
-    sizes = {"img_channels": channels, "height": height, "width": width}
-    return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
-
-
-def mean_colour(frames: np.ndarray) -> torch.Tensor:
-    """The mean of each channel in [0,1] over some 4096 of the frames (N,H,W,C) uint8, (C,)."""
-    some = frames[:: -(-len(frames) // 4096)]
-    return torch.from_numpy(some.mean(axis=(0, 1, 2)) / 255).float()
-
-
-def batch_functions(vae: ConvVAE, optimizer: torch.optim.Optimizer, beta: float, device: torch.device) -> tuple:
-    """What training does with a batch of uint8 frames (B,H,W,C).
-
-    Returns:
-        losses(frames): the squared error and KL, summed. learn(frames): the same after a step on them, as a row.
-    """
-    step = torch.compile(vae) if device.type == "cuda" else vae  # on CPUs the compiled network was no faster
-    mixed = has_bfloat16(device)
-
-    def losses(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        images = to_images(frames.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            reconst, mu, logsigma = step(images)
-        return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
-
-    def learn(frames: torch.Tensor) -> dict[str, float]:
-        mse, kl = losses(frames)
-        ((mse + beta * kl) / len(frames)).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # now, so that gradients and the next activations do not add up
-        return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
-
-    return losses, learn
-
-
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
     if device.type == "cpu":
         found = torch.cpu.get_capabilities()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def batch_count(dataset: ObservationDataset, config: WMVAEConfig) -> int:
-    """Batches an epoch, for the progress bar; an estimate where the files do not fit the memory."""
-    frames = int(len(dataset) / dataset.buffer_size * len(dataset.files))
-    return -(-min(frames, config.images_per_epoch or frames) // config.train_batch_size)
-
-
-@torch.inference_mode()
-def validate(vae: VAE, losses, test: ObservationDataset, seed: int, limit: int = 4096) -> dict:
-    """Mean loss terms per image over `limit` held-out frames, always the same ones."""
-    vae.eval()
-    total = np.zeros(3)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeding.number(seed, "vae/validation"))
-        for frames in test.batches(64, seeding.generator(seed, "vae/validation"), limit):
-            mse, kl = losses(frames)
-            total += [mse.item(), kl.item(), len(frames)]
-    mse, kl = (total[:2] / total[2]).tolist()
-    return {"mse": mse, "kl": kl}
-
-
-@torch.inference_mode()
-def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, seed: int) -> None:
-    """Two pictures: held-out frames above their reconstructions, and decoded draws from the prior."""
-    folder.mkdir(parents=True, exist_ok=True)
-    vae.eval()
-    device = next(vae.parameters()).device
-    frames = next(test.batches(8, seeding.generator(seed, "vae/samples"), 8))
-    images = to_images(frames.to(device))
-    reconst = vae.decoder(vae.encoder(images)[0])
-    save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=8)
-    noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
-    drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
-    save_grid(folder / f"sample_{epoch:04d}.png", drawn, columns=8)
-
-
-def save_grid(path: Path, images: torch.Tensor, columns: int) -> None:
-    """Images (N,C,H,W) in [0,1] as a PNG of rows of `columns`."""
-    pixels = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    rows = [np.concatenate(list(pixels[i : i + columns]), axis=1) for i in range(0, len(pixels), columns)]
-    picture = np.concatenate(rows, axis=0)
-    image = Image.fromarray(picture if picture.shape[-1] == 3 else picture[..., 0])
-    checkpoint.write_atomically(path, lambda file: image.save(file, format="PNG"))
