@@ -27,9 +27,14 @@ ASKED = {
     "evaluate_shard": ("cpu", 2, 2400, 0, "04:00:00"),
     "evaluate": ("cpu", 1, 1700, 0, "04:00:00"),
 }
-# A controller stage long enough to be cut in the middle.
-LONG = {"num_generations": 30, "stall_limit": 0}
-CONTROLLER = ["--config", f"ctrl={LONG}".replace("'", "")]
+
+
+def longer(generations: int, more: str = "") -> list[str]:
+    """A longer controller stage than the smoke preset's, and of the same length every time."""
+    return ["--config", f"ctrl={{num_generations: {generations}, stall_limit: 0{more}}}"]
+
+
+CONTROLLER = longer(generations=30)  # long enough to be cut in the middle
 TARGET = ["--", "results/smoke/ctrl/best.json"]
 
 
@@ -65,15 +70,25 @@ def test_gpu_jobs_and_only_they_see_a_gpu(finished):
     assert seen == {"vae", "latents", "mdrnn"}
 
 
-@pytest.fixture(scope="module")
-def reference(finished, tmp_path_factory) -> str:
-    """What the long controller stage makes without disturbance, here instead of on the cluster: its best.json."""
-    folder = tmp_path_factory.mktemp("reference")
-    shutil.copytree(finished, folder, dirs_exist_ok=True)
+def train_here(start: Path, folder: Path, controller: list[str]) -> Path:
+    """A copy of a run, whose controller stage then goes on without disturbance, here instead of on the cluster."""
+    shutil.copytree(start, folder, dirs_exist_ok=True)
     here = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", 2, *PRESET]
-    done = subprocess.run([str(part) for part in (*here, *CONTROLLER, *TARGET)], cwd=folder, capture_output=True)
+    done = subprocess.run([str(part) for part in (*here, *controller, *TARGET)], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
-    return best(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished, tmp_path_factory) -> Path:
+    """A run whose long controller stage was not disturbed."""
+    return train_here(finished, tmp_path_factory.mktemp("undisturbed"), CONTROLLER)
+
+
+@pytest.fixture(scope="module")
+def reference(undisturbed) -> str:
+    """Its best.json."""
+    return best(undisturbed)
 
 
 def best(folder: Path) -> str:
@@ -88,11 +103,11 @@ def work(finished, tmp_path) -> Path:
     return tmp_path
 
 
-def start(work: Path, *flags) -> subprocess.Popen:
+def start(work: Path, *flags, controller: list[str] = CONTROLLER) -> subprocess.Popen:
     """Snakemake in the background, submitting the long controller stage."""
     with open(work / "said.txt", "ab") as said:
         return subprocess.Popen(
-            command(*flags, *CONTROLLER, *TARGET), cwd=work, stdout=said, stderr=said, start_new_session=True
+            command(*flags, *controller, *TARGET), cwd=work, stdout=said, stderr=said, start_new_session=True
         )
 
 
@@ -127,17 +142,16 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(box, work, reference):
     assert best(work) == reference
 
 
-def test_a_job_that_meets_its_time_limit_saves_first_and_goes_on(box, work, reference):
+def test_a_job_that_meets_its_time_limit_saves_first_and_goes_on(box, work, undisturbed, tmp_path_factory):
     """A minute's limit, and the profile's signal before it: the training takes longer than that."""
-    config = "ctrl={num_generations: 30, stall_limit: 0}"
-    assert CONTROLLER[1] == config
-    limits = ["--set-resources", "ctrl:runtime=attempt", "ctrl:slurm_extra='--signal=TERM@15'"]
-    finish(start(work, *limits), work)
+    more = longer(generations=80)
+    limits = ["--set-resources", "ctrl:runtime=20*attempt-19", "ctrl:slurm_extra='--signal=TERM@15'"]
+    finish(start(work, *limits, controller=more), work)
     jobs = jobs_of(box, work)
     assert len(jobs) >= 2 and jobs[0]["TimeLimit"] == "00:01:00" and jobs[-1]["JobState"] == "COMPLETED"
     logs = [path.read_text() for path in sorted((work / "logs/slurm/rule_ctrl").glob("*.log"))]
     assert any("stopped by SIGTERM" in log for log in logs)
-    assert best(work) == reference
+    assert best(work) == best(train_here(undisturbed, tmp_path_factory.mktemp("longer"), more))
 
 
 def test_a_job_out_of_memory_gets_more(box, work, reference):
@@ -198,20 +212,13 @@ def test_recovery_after_snakemake_was_killed(box, work, reference):
     assert best(work) == reference
 
 
-MPI = ["--config", "ctrl={num_generations: 30, stall_limit: 0, workers: mpi, max_workers: 2}"]
-
-
-def start_mpi(work: Path) -> subprocess.Popen:
-    with open(work / "said.txt", "ab") as said:
-        resources = ["--set-resources", "ctrl:nodes=2", "--set-threads", "ctrl=1"]
-        return subprocess.Popen(
-            command(*resources, *MPI, *TARGET), cwd=work, stdout=said, stderr=said, start_new_session=True
-        )
+MPI = longer(generations=30, more=", workers: mpi, max_workers: 2")
 
 
 def test_the_controller_over_two_nodes_gives_the_same(box, work, reference):
     """And a rank that is killed ends the job at once, which then goes on."""
-    snakemake = start_mpi(work)
+    two_nodes = ["--set-resources", "ctrl:nodes=2", "--set-threads", "ctrl=1"]
+    snakemake = start(work, *two_nodes, controller=MPI)
     at_work(box, work)
     found = subprocess.run(["pgrep", "-f", "mpi4py.futures .*train_controller"], capture_output=True, text=True)
     processes = [Path("/proc", pid) for pid in found.stdout.split()]
