@@ -70,9 +70,9 @@ def test_gpu_jobs_and_only_they_see_a_gpu(finished):
     assert seen == {"vae", "latents", "mdrnn"}
 
 
-def train_here(start: Path, folder: Path, controller: list[str]) -> Path:
+def train_here(run: Path, folder: Path, controller: list[str]) -> Path:
     """A copy of a run, whose controller stage then goes on without disturbance, here instead of on the cluster."""
-    shutil.copytree(start, folder, dirs_exist_ok=True)
+    shutil.copytree(run, folder, dirs_exist_ok=True)
     here = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", 2, *PRESET]
     done = subprocess.run([str(part) for part in (*here, *controller, *TARGET)], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -142,16 +142,16 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(box, work, reference):
     assert best(work) == reference
 
 
-def test_a_job_that_meets_its_time_limit_saves_first_and_goes_on(box, work, undisturbed, tmp_path_factory):
+def test_a_job_that_meets_its_time_limit_saves_first_and_goes_on(box, work, undisturbed):
     """A minute's limit, and the profile's signal before it: the training takes longer than that."""
-    more = longer(generations=80)
+    training = longer(generations=80)
     limits = ["--set-resources", "ctrl:runtime=20*attempt-19", "ctrl:slurm_extra='--signal=TERM@15'"]
-    finish(start(work, *limits, controller=more), work)
+    finish(start(work, *limits, controller=training), work)
     jobs = jobs_of(box, work)
     assert len(jobs) >= 2 and jobs[0]["TimeLimit"] == "00:01:00" and jobs[-1]["JobState"] == "COMPLETED"
     logs = [path.read_text() for path in sorted((work / "logs/slurm/rule_ctrl").glob("*.log"))]
     assert any("stopped by SIGTERM" in log for log in logs)
-    assert best(work) == best(train_here(undisturbed, tmp_path_factory.mktemp("longer"), more))
+    assert best(work) == best(train_here(undisturbed, work / "undisturbed", training))
 
 
 def test_a_job_out_of_memory_gets_more(box, work, reference):
@@ -212,13 +212,10 @@ def test_recovery_after_snakemake_was_killed(box, work, reference):
     assert best(work) == reference
 
 
-MPI = longer(generations=30, more=", workers: mpi, max_workers: 2")
-
-
 def test_the_controller_over_two_nodes_gives_the_same(box, work, reference):
     """And a rank that is killed ends the job at once, which then goes on."""
     two_nodes = ["--set-resources", "ctrl:nodes=2", "--set-threads", "ctrl=1"]
-    snakemake = start(work, *two_nodes, controller=MPI)
+    snakemake = start(work, *two_nodes, controller=longer(generations=30, more=", workers: mpi, max_workers: 2"))
     at_work(box, work)
     found = subprocess.run(["pgrep", "-f", "mpi4py.futures .*train_controller"], capture_output=True, text=True)
     processes = [Path("/proc", pid) for pid in found.stdout.split()]
