@@ -111,7 +111,7 @@ class ConvVAE(VAE):
         super().__init__(img_channels, latent_size, height, width)
         self.encoder = ConvVAEEncoder(img_channels, latent_size, height, width)
         self.decoder = ConvVAEDecoder(img_channels, latent_size, height, width)
-        # All but deconv1's weight, a matrix of three quarters of all parameters: Adam copies gradients in this layout.
+        # Not deconv1: fused Adam copies gradients of this layout, and its weight is three quarters of all parameters.
         for part in (self.encoder, *self.decoder.rest):
             part.to(memory_format=torch.channels_last)
 
