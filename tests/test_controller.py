@@ -85,6 +85,15 @@ def test_the_average_of_the_last_means():
     np.testing.assert_allclose(strategy.average(1.0), np.mean(strategy.means, axis=0))
 
 
+def test_equal_parents():
+    strategy = EvolutionStrategy(5, 0.3, 8, seed=1)
+    strategy.start(np.ones(5), 0.3, parents=0.75)
+    candidates = strategy.ask()
+    fitness = np.array([0.0, 900.0, 901.0, 902.0, 100.0, 903.0, 904.0, 905.0])
+    strategy.tell(fitness)
+    np.testing.assert_allclose(strategy.means[-1], candidates[fitness > 100].mean(axis=0))
+
+
 def test_the_strategy_replays_exactly():
     one = EvolutionStrategy(10, 0.3, 8, seed=1)
     told = []
@@ -204,6 +213,19 @@ def test_a_restart_cuts_the_step_size_back(sigma, expected):
     made.strategy.es.sigma, made.env_steps = sigma, 1000
     made.restart()
     assert made.strategy.sigma == expected and made.restarted == 1000 and not made.strategy.means
+
+
+@pytest.mark.parametrize("parents, expected", [(0.75, 9), (0.0, 6), (0.01, 1), (0.95, 11)])
+def test_parents_count_alike_after_a_restart(parents, expected):
+    made = training(restart_steps=500, parents=parents)  # of 12 candidates
+    steps = made.run()
+    next(steps)
+    weights = made.strategy.es.sp.weights
+    assert weights.mu == 6 and weights[0] > weights[5]
+    made.env_steps = 1000
+    made.restart()
+    weights = made.strategy.es.sp.weights
+    assert weights.mu == expected and (weights[0] == weights[expected - 1]) == (parents > 0)
 
 
 @pytest.mark.parametrize(

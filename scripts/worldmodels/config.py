@@ -268,6 +268,13 @@ class WMControllerConfig(Section):
         "candidate; its step size, which grows while C learns, is cut back to sigma0 then; 0: never",
         low=0,
     )
+    parents: float = option(
+        0.75,
+        "share of the candidates, the best ones, whose average is the next mean once CMA-ES has started afresh; all "
+        "count alike, so that an episode that fails weighs more than one that is a little better. 0: as CMA-ES does",
+        low=0.0,
+        high=0.95,
+    )
     cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
     max_env_steps: int = option(1000000, "environment steps at most; 0: no limit", low=0, role=BUDGET)

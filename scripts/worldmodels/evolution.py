@@ -107,7 +107,8 @@ class ControllerTraining:
         every = self.config.restart_steps * self.samples
         if every and self.env_steps - self.restarted >= every:
             self.restarted = self.env_steps
-            self.strategy.start(self.mean, min(self.strategy.sigma, self.config.sigma0))
+            sigma = min(self.strategy.sigma, self.config.sigma0)
+            self.strategy.start(self.mean, sigma, self.config.parents)
 
     @property
     def mean(self) -> np.ndarray:

@@ -40,9 +40,16 @@ class EvolutionStrategy:
             raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
 
     @one_thread
-    def start(self, mean: np.ndarray, sigma: float) -> None:
-        """Search around this mean (P,), with this step size and without a memory."""
-        self.es = cma.CMAEvolutionStrategy(mean, sigma, self.options)
+    def start(self, mean: np.ndarray, sigma: float, parents: float = 0.0) -> None:
+        """Search around this mean (P,), with this step size and without a memory.
+
+        Args:
+            parents: share of the candidates, the best ones, that make the next mean, all with the same weight; 0: the
+                better half, by the logarithm of the rank. Ranks know no distances: where many candidates finish,
+                those weights ask who was fastest, and the mean drifts to where it often fails. Equal ones, of more
+                than the half, ask who failed.
+        """
+        self.es = cma.CMAEvolutionStrategy(mean, sigma, equal_weights(self.options["popsize"], parents) | self.options)
         self.means: list[np.ndarray] = []  # of the distribution after each generation since then
 
     @one_thread
@@ -71,3 +78,12 @@ class EvolutionStrategy:
     @property
     def sigma(self) -> float:
         return float(self.es.sigma)
+
+
+def equal_weights(pop_size: int, parents: float) -> dict:
+    """The library's option for that; the others' weights, negative, shape the covariance matrix alone."""
+    if not parents:
+        return {}
+    count = min(max(1, round(parents * pop_size)), pop_size - 1)
+    others = pop_size - count
+    return {"CMA_recombination_weights": [1 / count] * count + [-1 / others] * others}
