@@ -271,7 +271,8 @@ class WMControllerConfig(Section):
     parents: float = option(
         0.75,
         "share of the candidates, the best ones, whose average is the next mean once CMA-ES has started afresh; all "
-        "count alike, so that an episode that fails weighs more than one that is a little better. 0: as CMA-ES does",
+        "count alike, so that an episode that fails weighs more than one that is a little better. 0: as CMA-ES does, "
+        "or CMA_mu of ctrl.cma",
         low=0.0,
         high=0.95,
     )

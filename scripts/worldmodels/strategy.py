@@ -81,7 +81,10 @@ class EvolutionStrategy:
 
 
 def equal_weights(pop_size: int, parents: float) -> dict:
-    """The library's option for that; the others' weights, negative, shape the covariance matrix alone."""
+    """pycma's option for a mean of this share of the candidates, see start.
+
+    The others' weights, which are negative, only shape the covariance matrix.
+    """
     if not parents:
         return {}
     count = min(max(1, round(parents * pop_size)), pop_size - 1)
