@@ -76,7 +76,7 @@ def search(history: dict[str, np.ndarray], lengths: np.ndarray):
     sigma, length, clock = figure.subplots(1, 3)
     generation = history["generation"]
     sigma.plot(generation, history["sigma"], color=GREEN)
-    sigma.set(ylabel="sigma of CMA-ES", ylim=(0, None))
+    sigma.set(ylabel="sigma of the search", ylim=(0, None))
     length.plot(generation, lengths, color=PURPLE)
     length.set(ylabel="mean length of an episode, steps", ylim=(0, None))
     minutes = np.cumsum(history["seconds"]) / 60

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train C, the controller, by CMA-ES in the environment, with V and M from <logdir>.
+"""Train C, the controller, by CMA-ES and then by ascent of its return in the environment, with V and M from <logdir>.
 
 Writes <logdir>/ctrl/best.tar (the mean of the search distribution that did best on the validation tracks), best.json
 (its summary) and history.csv, a row a generation. <logdir>/ctrl/checkpoint.tar is the state that a stopped run

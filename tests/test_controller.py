@@ -25,7 +25,7 @@ from worldmodels.evaluation import WIDTH, pieces
 from worldmodels.evolution import ControllerTraining
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.settings import UserError
-from worldmodels.strategy import EvolutionStrategy
+from worldmodels.strategy import EvolutionStrategy, ReturnAscent
 from worldmodels.vae import ConvVAE
 from worldmodels.workers import worker_device, workers
 
@@ -85,13 +85,47 @@ def test_the_average_of_the_last_means():
     np.testing.assert_allclose(strategy.average(1.0), np.mean(strategy.means, axis=0))
 
 
-def test_equal_parents():
-    strategy = EvolutionStrategy(5, 0.3, 8, seed=1)
-    strategy.start(np.ones(5), 0.3, parents=0.75)
+def ascent(size=5, sigma=0.1, rate=1.0, pop_size=64) -> ReturnAscent:
+    return ReturnAscent(np.zeros(size), sigma, rate, pop_size, np.random.RandomState(1))
+
+
+def test_the_ascent_climbs():
+    strategy = ascent(10)
+    for _ in range(300):
+        strategy.tell(peak(strategy.ask()))
+    assert peak(strategy.mean)[0] > -0.1 > peak(np.zeros(10))[0]
+    assert peak(strategy.average(0.5))[0] > -0.01 and strategy.sigma == 0.1
+
+
+def test_the_ascent_follows_the_gradient_of_the_expected_return():
+    """Of a linear return its estimate is the slope, in the long run; a constant on top of it does nothing."""
+    slope = np.array([3.0, 0.0, -4.0])
+    strategy, other = ascent(3, rate=0.5, pop_size=100_000), ascent(3, rate=0.5, pop_size=100_000)
+    strategy.tell(strategy.ask() @ slope)
+    np.testing.assert_allclose(strategy.mean, 0.5 * 0.1 * slope / 5.0, atol=1e-3)  # 0.5: the spread of returns
+    other.tell(other.ask() @ slope + 900.0)
+    np.testing.assert_allclose(other.mean, strategy.mean, atol=1e-6)
+
+
+def test_the_ascent_weighs_by_distance():
+    """One failure among a thousand candidates counts, and so does not which of the others was best by a hair; where
+    all do alike, little moves."""
+    strategy = ascent(5, pop_size=1000)
     candidates = strategy.ask()
-    fitness = np.array([0.0, 900.0, 901.0, 902.0, 100.0, 903.0, 904.0, 905.0])
-    strategy.tell(fitness)
-    np.testing.assert_allclose(strategy.means[-1], candidates[fitness > 100].mean(axis=0))
+    failed = candidates[:, 0] > 0.2
+    strategy.tell(np.where(failed, 0.0, 900.0 + candidates[:, 1]))
+    first = strategy.mean
+    assert 0 < failed.sum() < 50 and first[0] < -0.02 and abs(first[1]) < 0.01
+    strategy.tell(900.0 + strategy.ask()[:, 1])
+    assert np.abs(strategy.mean - first).max() < 1e-3
+
+
+def test_the_ascent_stays_where_returns_tell_nothing():
+    strategy = ascent()
+    for _ in range(2):
+        strategy.ask()
+        strategy.tell(np.full(64, -1.0))
+    assert not strategy.mean.any()
 
 
 def test_the_strategy_replays_exactly():
@@ -109,12 +143,13 @@ def test_the_strategy_replays_exactly():
     assert np.array_equal(one.ask(), other.ask())
 
 
-def test_the_strategy_does_not_depend_on_the_cores():
+@pytest.mark.parametrize("make", [lambda: EvolutionStrategy(867, 0.1, 16, seed=1), lambda: ascent(867, pop_size=16)])
+def test_the_strategy_does_not_depend_on_the_cores(make):
     """BLAS shares products of this size among its threads, and sums in another order then."""
 
     def search(threads: int) -> np.ndarray:
         with threadpool_limits(threads, user_api="blas"):
-            strategy = EvolutionStrategy(867, 0.1, 16, seed=1)
+            strategy = make()
             for _ in range(20):
                 strategy.tell(-np.square(strategy.ask() - 1).sum(axis=1))
         return strategy.average(0.25)
@@ -167,7 +202,7 @@ def test_pieces_of_work_never_show():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"restart_steps": 550}, {"hard_share": 0.5, "sample_growth": 1300, "restart_steps": 700}]
+    "changes", [{}, {"ascent_after": 550}, {"hard_share": 0.5, "sample_growth": 1300, "ascent_after": 700}]
 )
 def test_the_loop_continued_equals_the_loop_in_one_go(changes):
     whole = training(**changes)
@@ -191,41 +226,29 @@ def test_the_loop_continued_equals_the_loop_in_one_go(changes):
         assert np.array_equal(again.best["parameters"], whole.best["parameters"])
 
 
-def test_the_search_starts_afresh_around_its_average():
-    made = training(num_generations=7, restart_steps=500)
-    sigmas, averages = [], []
+def test_the_ascent_takes_over():
+    made = training(num_generations=7, ascent_after=500, ascent_rate=0.5)
+    kinds, averages = [], []
     for _ in made.run():
-        sigmas.append(made.strategy.sigma)
+        kinds.append(type(made.strategy))
         averages.append(made.mean)
     # After 5 generations, of 2 episodes a candidate, 240 steps each, and a validation's 30: twice 500 and more.
-    assert made.restarted == 1230 and len(made.strategy.means) == 2
-    strategy = EvolutionStrategy(5, 0.3, 12, seed=1)
-    strategy.start(averages[4], 0.3)
-    assert np.array_equal(strategy.average(0.25), averages[4]) and strategy.sigma == 0.3
-    spread = strategy.ask() - averages[4]
-    assert np.abs(spread.mean(axis=0)).max() < 0.3 < np.abs(spread).max()
+    assert kinds == [EvolutionStrategy] * 5 + [ReturnAscent] * 2
+    assert np.array_equal(made.strategy.first, averages[4]) and len(made.strategy.means) == 2
+    assert made.strategy.rate == 0.5 and made.strategy.ask().shape == (12, 5)
+    never = training(ascent_after=0)
+    for _ in never.run():
+        pass
+    assert type(never.strategy) is EvolutionStrategy
 
 
 @pytest.mark.parametrize("sigma, expected", [(0.9, 0.3), (0.2, 0.2)])
-def test_a_restart_cuts_the_step_size_back(sigma, expected):
-    made = training(restart_steps=500)
+def test_the_step_size_of_the_ascent(sigma, expected):
+    made = training(ascent_after=500)
     next(made.run())
     made.strategy.es.sigma, made.env_steps = sigma, 1000
-    made.restart()
-    assert made.strategy.sigma == expected and made.restarted == 1000 and not made.strategy.means
-
-
-@pytest.mark.parametrize("parents, expected", [(0.75, 9), (0.0, 6), (0.01, 1), (0.95, 11)])
-def test_parents_count_alike_after_a_restart(parents, expected):
-    made = training(restart_steps=500, parents=parents)  # of 12 candidates
-    steps = made.run()
-    next(steps)
-    weights = made.strategy.es.sp.weights
-    assert weights.mu == 6 and weights[0] > weights[5]
-    made.env_steps = 1000
-    made.restart()
-    weights = made.strategy.es.sp.weights
-    assert weights.mu == expected and (weights[0] == weights[expected - 1]) == (parents > 0)
+    made.switch()
+    assert made.strategy.sigma == expected
 
 
 @pytest.mark.parametrize(
@@ -233,7 +256,7 @@ def test_parents_count_alike_after_a_restart(parents, expected):
     [{"num_generations": 7}, {"num_generations": 8}, {"max_env_steps": 1500}],
 )
 def test_a_smaller_budget_gives_what_a_shorter_run_would_have(budget):
-    long, short, again = (training(restart_steps=350, **values) for values in ({}, budget, budget))
+    long, short, again = (training(ascent_after=350, **values) for values in ({}, budget, budget))
     for made in (long, short):
         for _ in made.run():
             pass

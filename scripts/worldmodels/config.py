@@ -262,19 +262,17 @@ class WMControllerConfig(Section):
         high=1.0,
     )
     sigma0: float = option(0.1, "CMA-ES's first step size", above=0.0)
-    restart_steps: int = option(
+    ascent_after: int = option(
         400000,
-        "CMA-ES starts afresh around its average after every so many environment steps, times the episodes a "
-        "candidate; its step size, which grows while C learns, is cut back to sigma0 then; 0: never",
+        "environment steps, times n_samples, after which CMA-ES gives way to ascent of the expected return (evolution "
+        "strategies), around its average; CMA-ES only asks who was better, which is the fastest who got round, not who "
+        "fails least. 0: never",
         low=0,
     )
-    parents: float = option(
-        0.75,
-        "share of the candidates, the best ones, whose average is the next mean once CMA-ES has started afresh; all "
-        "count alike, so that an episode that fails weighs more than one that is a little better. 0: as CMA-ES does, "
-        "or CMA_mu of ctrl.cma",
-        low=0.0,
-        high=0.95,
+    ascent_rate: float = option(
+        1.0,
+        "how far that goes in a generation; its step size stays at sigma0, or what CMA-ES left if that is smaller",
+        above=0.0,
     )
     cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)

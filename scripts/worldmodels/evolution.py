@@ -1,4 +1,4 @@
-"""C's training by CMA-ES in the environment (paper, section 2.5 and appendix A.4)."""
+"""C's training in the environment: CMA-ES (paper, section 2.5 and appendix A.4), then ascent of the return."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from worldmodels.controller import (
 from worldmodels.envs import action_space
 from worldmodels.interrupts import Interrupted
 from worldmodels.settings import result_values
-from worldmodels.strategy import EvolutionStrategy
+from worldmodels.strategy import EvolutionStrategy, ReturnAscent, Search
 from worldmodels.workers import workers
 
 MEMORY = 40  # common tracks that hard ones are drawn from
@@ -38,15 +38,12 @@ class ControllerTraining:
     A mean is validated together with the next generation's candidates, so that no worker waits for it.
     """
 
-    def __init__(
-        self, strategy: EvolutionStrategy, evaluator: Evaluator, config: WMControllerConfig, seed: int
-    ) -> None:
+    def __init__(self, strategy: Search, evaluator: Evaluator, config: WMControllerConfig, seed: int) -> None:
         self.strategy, self.evaluator, self.config, self.seed = strategy, evaluator, config, seed
         self.history: list[dict] = []
         self.validations: dict[int, tuple[float, int]] = {}  # generation -> return of its mean, steps that took
         self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": strategy.average(config.average)}
         self.env_steps = 0
-        self.restarted = 0  # environment steps then
         self.returns: list[np.ndarray] = []  # of each generation, (pop_size, episodes a candidate)
         self.met: dict[int, float] = {}  # common tracks, the latest last -> mean return of the candidates on it
         self.saved = 0  # generations in the saved state, which a smaller budget must not cut
@@ -102,13 +99,13 @@ class ControllerTraining:
         growth = self.config.sample_growth
         return self.config.n_samples + (self.env_steps // growth if growth else 0)
 
-    def restart(self) -> None:
-        """Start the search afresh around its average, if it is time to."""
-        every = self.config.restart_steps * self.samples
-        if every and self.env_steps - self.restarted >= every:
-            self.restarted = self.env_steps
-            sigma = min(self.strategy.sigma, self.config.sigma0)
-            self.strategy.start(self.mean, sigma, self.config.parents)
+    def switch(self) -> None:
+        """Leave CMA-ES for the ascent of the expected return, once it is time to."""
+        c = self.config
+        after = c.ascent_after * c.n_samples
+        if after and self.env_steps >= after and isinstance(self.strategy, EvolutionStrategy):
+            sigma = min(self.strategy.sigma, c.sigma0)
+            self.strategy = ReturnAscent(self.mean, sigma, c.ascent_rate, c.pop_size, self.strategy.random)
 
     @property
     def mean(self) -> np.ndarray:
@@ -155,7 +152,7 @@ class ControllerTraining:
         """
         while not self.over():
             start = time.monotonic()
-            self.restart()
+            self.switch()
             candidates, mean, last = self.strategy.ask(), self.mean, self.generation
             tracks, samples = self.tracks(), self.samples
             stacked = np.repeat(candidates, samples, axis=0)
@@ -202,7 +199,7 @@ class ControllerTraining:
         for generation, returns in enumerate(state["returns"], 1):
             if self.over():
                 return
-            self.restart()
+            self.switch()
             tracks = self.tracks()
             if self.generation in state["validations"]:
                 self.note_validation(self.generation, *state["validations"][self.generation], self.mean)
