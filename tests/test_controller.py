@@ -102,7 +102,7 @@ def test_the_ascent_follows_the_gradient_of_the_expected_return():
     slope = np.array([3.0, 0.0, -4.0])
     strategy, other = ascent(3, rate=0.5, pop_size=100_000), ascent(3, rate=0.5, pop_size=100_000)
     strategy.tell(strategy.ask() @ slope)
-    np.testing.assert_allclose(strategy.mean, 0.5 * 0.1 * slope / 5.0, atol=1e-3)  # 0.5: the spread of returns
+    np.testing.assert_allclose(strategy.mean, 0.5 * 0.1 * slope / 5.0, atol=1e-3)  # rate * sigma along it
     other.tell(other.ask() @ slope + 900.0)
     np.testing.assert_allclose(other.mean, strategy.mean, atol=1e-6)
 

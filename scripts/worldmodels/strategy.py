@@ -1,5 +1,7 @@
 """The searches for C's parameters: CMA-ES as a maximiser (paper, appendix A.4), then ascent of the expected return."""
 
+from abc import ABC, abstractmethod
+
 import cma
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -10,7 +12,7 @@ from worldmodels.settings import UserError, nearest
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
-class Search:
+class Search(ABC):
     """A distribution of candidates that moves a generation at a time; subclasses ask for it and tell it what they got.
 
     Asked again from the start and told the same, it is in the same state again.
@@ -31,13 +33,13 @@ class Search:
         """The distribution's present mean (P,)."""
         return self.means[-1] if self.means else self.first
 
+    @abstractmethod
     def ask(self) -> np.ndarray:
         """A generation of candidates, (pop_size, P)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tell(self, fitness: np.ndarray) -> None:
         """Take in the returns (pop_size,) of the candidates asked for last."""
-        raise NotImplementedError
 
     def average(self, share: float) -> np.ndarray:
         """The average of the distribution's means over this share of the generations, the last ones.
