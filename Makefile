@@ -4,6 +4,7 @@
 # make test   the test suite
 # make test-cluster   the SLURM profile on a real scheduler, as root on Debian
 # make test-conda     --use-conda with a real conda client
+# make test-gpu       training and playing on a GPU
 # make bench  every stage against the plain way and the machine's limit, with the models of results/carracing; 10 minutes
 #
 # All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke report test test-cluster test-conda bench lint
+.PHONY: run smoke report test test-cluster test-conda test-gpu bench lint
 
 run: .venv/run
 	$(BIN)/snakemake --cores all --quiet host rules
@@ -30,6 +31,9 @@ test-cluster: .venv/dev
 
 test-conda: .venv/dev
 	$(BIN)/python -m pytest -rP tests/conda
+
+test-gpu: .venv/dev
+	$(BIN)/python -m pytest tests/gpu
 
 bench: .venv/run
 	$(BIN)/python bench/all.py

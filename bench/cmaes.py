@@ -9,13 +9,10 @@ import time
 import common
 import numpy as np
 from common import Goal
-from controller import ENV, generation, population
+from controller import generation, players, population
 
 from worldmodels.config import WMControllerConfig
-from worldmodels.controller import prepare_worker
-from worldmodels.envs import choose_backend
 from worldmodels.strategy import EvolutionStrategy
-from worldmodels.workers import workers
 
 
 def ask_and_tell(strategy: EvolutionStrategy, generations: int) -> float:
@@ -28,7 +25,7 @@ def ask_and_tell(strategy: EvolutionStrategy, generations: int) -> float:
 
 
 def main(args) -> None:
-    ctrl, backend = WMControllerConfig(), choose_backend(ENV)
+    ctrl = WMControllerConfig()
     candidates = population(args.logdir, ctrl.sigma0)
     strategy = EvolutionStrategy(candidates.shape[1], ctrl.sigma0, ctrl.pop_size, seed=1)
 
@@ -37,8 +34,7 @@ def main(args) -> None:
         generation(pool, candidates, ctrl.lanes)
         return time.perf_counter() - start
 
-    with workers(args.threads, prepare_worker, args.logdir, ENV, backend, ctrl, args.device) as pool:
-        list(pool.map(abs, range(100)))  # the workers start
+    with players(args.logdir, ctrl, args.device, args.threads) as pool:
         methods = {"playing": play, "ask and tell": lambda: ask_and_tell(strategy, 20)}
         rates = common.alternate(methods, args.rounds)
     goals = [Goal("ask and tell", "playing", 0.02, at_most=True)]

@@ -11,7 +11,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +22,9 @@ import torch
 
 from worldmodels import cli, config
 from worldmodels.envs import action_space, make_lanes
+from worldmodels.graphs import GraphedStep
 from worldmodels.rollouts import plan_actions
+from worldmodels.training import Learn
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results"
@@ -177,6 +179,21 @@ def rate(step: Callable[[], float], seconds: float, device: torch.device | None 
         done += step()
         synchronize(device)
     return done / (clock() - start)
+
+
+def learning(learn: Learn, batches: Iterator) -> Callable[[], float]:
+    """A step of training, for `rate`; it gives the count of the one before, which is read once a batch is drawn."""
+    waiting = [learn(next(batches))]
+
+    def step() -> float:
+        batch = next(batches)
+        count = waiting.pop()()["count"]
+        waiting.append(learn(batch))
+        return count
+
+    for _ in range(2 * GraphedStep.WARM_UP):
+        step()
+    return step
 
 
 def synchronize(device: torch.device | None) -> None:

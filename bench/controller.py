@@ -8,7 +8,10 @@ in gymnasium, frame by frame.
 """
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 
 import baselines
@@ -18,7 +21,7 @@ from common import Goal
 
 from worldmodels import seeding
 from worldmodels.config import EnvConfig, WMControllerConfig
-from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
+from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker, share_cores
 from worldmodels.envs import choose_backend
 from worldmodels.workers import workers
 
@@ -30,6 +33,15 @@ def population(logdir: str, sigma: float) -> np.ndarray:
     """A generation of candidates (pop_size, P) around the trained controller."""
     mean = flatten_parameters(load_controller(f"{logdir}/ctrl/best.tar")[0])
     return mean + sigma * np.random.default_rng(1).standard_normal((WMControllerConfig().pop_size, len(mean)))
+
+
+@contextmanager
+def players(logdir: str, ctrl: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
+    """Workers that share the cores as in training."""
+    count, threads = share_cores(cores, ctrl)
+    with workers(count, prepare_worker, logdir, ENV, choose_backend(ENV), ctrl, device, threads) as pool:
+        list(pool.map(abs, range(100)))  # they start
+        yield pool
 
 
 def generation(pool: Executor, candidates: np.ndarray, lanes: int) -> float:
@@ -47,14 +59,16 @@ def frame_by_frame(pool: Executor, logdir: str, processes: int, steps: int) -> f
 
 
 def main(args) -> None:
-    ctrl, backend, cores = WMControllerConfig(time_limit=args.time_limit), choose_backend(ENV), args.threads
+    backend, cores = choose_backend(ENV), args.threads
     candidates = population(args.logdir, args.sigma)
-    with workers(cores, prepare_worker, args.logdir, ENV, backend, ctrl, args.device) as pool:
-        list(pool.map(abs, range(100)))  # the workers start
+    with ExitStack() as stack:
         methods = {f"{backend} alone": lambda: common.environment_rate(ENV, backend, cores)}
         for lanes in args.lanes:
-            methods[f"ours, {lanes} lanes"] = lambda lanes=lanes: generation(pool, candidates, lanes)
-        methods["gymnasium frame by frame"] = lambda: frame_by_frame(pool, args.logdir, cores, 100)
+            ctrl = WMControllerConfig(time_limit=args.time_limit, lanes=lanes)
+            pool = stack.enter_context(players(args.logdir, ctrl, args.device, cores))
+            methods[f"ours, {lanes} lanes"] = partial(generation, pool, candidates, lanes)
+        singles = stack.enter_context(workers(cores))
+        methods["gymnasium frame by frame"] = partial(frame_by_frame, singles, args.logdir, cores, 100)
         rates = common.alternate(methods, args.rounds)
     row = f"ours, {args.lanes[0]} lanes"
     goals = [Goal(row, f"{backend} alone", 0.75), Goal(row, "gymnasium frame by frame", 10)]

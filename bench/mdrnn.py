@@ -35,8 +35,8 @@ def ours(data: LatentSequenceDataset, device: torch.device, seconds: float) -> c
     """Our loop: latents in memory, drawn anew for every batch, and a step."""
     mdrnn, optimizer = network(data, device)
     _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None, data.reward_scale)
-    batches = endless(data, CONFIG.batch_size)
-    return lambda: common.rate(lambda: learn(next(batches))["count"] * data.seq_len, seconds, device)
+    step = common.learning(learn, endless(data, CONFIG.batch_size))
+    return lambda: common.rate(lambda: step() * data.seq_len, seconds)
 
 
 def plain(data: LatentSequenceDataset, batch_size: int, device: torch.device, seconds: float) -> common.Method:

@@ -63,9 +63,9 @@ def training_rate(files: list[str], memory_gb: float, images: int, device: torch
 
     def measure() -> float:
         batches = data.batches(BATCH, np.random.default_rng(1), images + BATCH)
-        learn(next(batches))
+        learn(next(batches))()
         start = common.clock()
-        count = sum(learn(frames)["count"] for frames in batches)
+        count = sum(learn(frames)()["count"] for frames in batches)
         common.synchronize(device)
         return count / (common.clock() - start)
 

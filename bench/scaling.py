@@ -15,7 +15,6 @@ import vae
 
 from worldmodels import cli, evaluation
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
-from worldmodels.controller import prepare_worker
 from worldmodels.datasets import ObservationDataset
 from worldmodels.envs import choose_backend
 from worldmodels.sequences import LatentSequenceDataset
@@ -31,8 +30,7 @@ def with_workers(args, cores: int) -> dict[str, float]:
         rollouts.ours(pool, cores, RolloutsConfig(shard_size=1, seq_len=10, gymnasium_share=0.0))
         found["rollouts"] = rollouts.ours(pool, cores, shard)
     candidates = controller.population(args.logdir, ctrl.sigma0)
-    with workers(cores, prepare_worker, args.logdir, controller.ENV, backend, ctrl, args.device) as pool:
-        list(pool.map(abs, range(100)))
+    with controller.players(args.logdir, ctrl, args.device, cores) as pool:
         found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
     env = EnvConfig(kwargs={"max_episode_steps": 100})
     with workers(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:

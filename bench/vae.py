@@ -23,8 +23,8 @@ def ours(data: ObservationDataset, device: torch.device, seconds: float) -> comm
     vae = ConvVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
     _, learn = batch_functions(vae, optimizer, 1.0, device)
-    batches = endless(data)
-    return lambda: common.rate(lambda: learn(next(batches))["count"], seconds, device)
+    step = common.learning(learn, endless(data))
+    return lambda: common.rate(step, seconds)
 
 
 def endless(data: ObservationDataset):

@@ -20,6 +20,7 @@ from worldmodels.controller import (
     Worker,
     flatten_parameters,
     load_parameters,
+    share_cores,
 )
 from worldmodels.evaluation import WIDTH, pieces
 from worldmodels.evolution import ControllerTraining
@@ -486,6 +487,11 @@ def test_workers_spread_over_the_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [str(worker_device("auto", i)) for i in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert str(worker_device("cuda:1", 2)) == "cuda:1"
+
+
+@pytest.mark.parametrize("cores, expected", [(1, (1, 1)), (4, (4, 1)), (7, (4, 1)), (8, (4, 2)), (64, (4, 8))])
+def test_cores_beyond_the_pieces_of_a_generation_step_environments(cores, expected):
+    assert share_cores(cores, WMControllerConfig(pop_size=64, n_samples=1, lanes=16, max_workers=32)) == expected
 
 
 def test_episodes_a_candidate_grow_with_the_steps():

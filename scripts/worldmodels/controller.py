@@ -122,6 +122,7 @@ class Worker:
     backend: str
     config: WMControllerConfig
     squash: Squash
+    threads: int = 1  # that step EnvPool's environments
 
     def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
@@ -131,7 +132,7 @@ class Worker:
         def policy(alive: np.ndarray, *inputs: torch.Tensor) -> torch.Tensor:
             return self.squash(many.act(alive, *inputs))
 
-        lanes = make_lanes(self.env, self.backend, seeds)
+        lanes = make_lanes(self.env, self.backend, seeds, self.threads)
         try:
             limits = self.config.time_limit, self.config.stall_limit
             return play_episodes(self.world, lanes, policy, *limits, features=self.config.features)
@@ -142,13 +143,22 @@ class Worker:
 WORKER: Worker | None = None
 
 
+def share_cores(cores: int, config: WMControllerConfig) -> tuple[int, int]:
+    """Worker processes, as many as a generation has pieces at most, and the threads of each that step environments."""
+    cores = min(cores, config.max_workers)
+    pieces = -(-config.pop_size * config.n_samples // config.lanes)
+    count = max(1, min(cores, pieces))
+    return count, max(1, cores // count)
+
+
 def prepare_worker(
-    number: int, logdir: str, env: EnvConfig, backend: str, config: WMControllerConfig, device: str
+    number: int, logdir: str, env: EnvConfig, backend: str, config: WMControllerConfig, device: str, threads: int
 ) -> None:
-    """Load V and M once in a worker process."""
+    """Load V and M once in a worker process, in which so many threads will step EnvPool's environments."""
     global WORKER
     world = load_world_model(logdir, worker_device(device, number))
-    WORKER = Worker(world, env, backend, config, Squash(config.squash, action_space(env), world.device))
+    squash = Squash(config.squash, action_space(env), world.device)
+    WORKER = Worker(world, env, backend, config, squash, threads)
 
 
 def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:

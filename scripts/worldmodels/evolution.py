@@ -20,6 +20,7 @@ from worldmodels.controller import (
     load_parameters,
     make_controller,
     prepare_worker,
+    share_cores,
 )
 from worldmodels.envs import action_space
 from worldmodels.interrupts import Interrupted
@@ -228,7 +229,7 @@ def train_controller(
     Args:
         backend: what steps the environment, see envs.choose_backend.
         identity: stamp of the configuration, code and models; a saved state of another one is not continued.
-        cores: workers at most, beside config.max_workers.
+        cores: to use at most, beside config.max_workers.
 
     Returns:
         What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, env_steps.
@@ -243,9 +244,9 @@ def train_controller(
         cli.log.info(told, size, 8e-9 * size**2)
     number = seeding.number(seed, "ctrl/strategy")
     strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, number, config.cma)
-    pieces = -(-config.pop_size * config.n_samples // config.lanes)
-    count = max(1, min(cores, config.max_workers, pieces))
-    with workers(count, prepare_worker, config.logdir, env, backend, config, device, kind=config.workers) as pool:
+    count, threads = share_cores(cores, config)
+    prepared = (config.logdir, env, backend, config, device, threads)
+    with workers(count, prepare_worker, *prepared, kind=config.workers) as pool:
         training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
         state = None if config.noreload else checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
         if state:

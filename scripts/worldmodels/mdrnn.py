@@ -1,6 +1,6 @@
 """M: the mixture density recurrent network (paper, section 2.3 and appendix A.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ from torch import nn
 from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMMDNRNNConfig
+from worldmodels.graphs import GraphedStep
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError, result_values
 from worldmodels.training import Training
 from worldmodels.vae import VAE, encode, has_bfloat16
 
 Hidden = tuple[torch.Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU; each (B, layers * H), layer after layer
+PARTS = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")  # of a batch
 CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
 
 
@@ -255,26 +257,37 @@ def batch_functions(
 
     Returns:
         losses(batch): as get_loss, of a batch of latents, or of frames if there is a vae to encode them. learn(batch):
-        the same after a step on them, as a row.
+        takes a step on them; see Training.run_epoch.
     """
     mixed = has_bfloat16(device)
 
-    def losses(batch: dict) -> dict[str, torch.Tensor]:
+    def parts(batch: dict) -> list[torch.Tensor]:
         if vae is not None:
             z = to_latent(vae, batch["frames"])
             batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
-        keys = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
-        parts = {key: batch[key].to(device) for key in keys}
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            return get_loss(mdrnn, **parts, include_reward=config.include_reward, reward_scale=reward_scale)
+        return [batch[key] for key in PARTS]
 
-    def learn(batch: dict) -> dict[str, float]:
-        terms = losses(batch)
+    def terms(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        given = {key: tensor.to(device) for key, tensor in zip(PARTS, inputs)}
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            return get_loss(mdrnn, **given, include_reward=config.include_reward, reward_scale=reward_scale)
+
+    def losses(batch: dict) -> dict[str, torch.Tensor]:
+        return terms(*parts(batch))
+
+    def step(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = terms(*inputs)
         optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
+        found["loss"].backward()
         nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
         optimizer.step()
-        return summed(batch, terms, "train_")
+        return {name: term.detach() for name, term in found.items()}
+
+    take = GraphedStep(step, optimizer, device) if device.type == "cuda" else step
+
+    def learn(batch: dict) -> Callable[[], dict[str, float]]:
+        found = take(*parts(batch))
+        return lambda: summed(batch, found, "train_")
 
     return losses, learn
 

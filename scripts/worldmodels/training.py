@@ -13,6 +13,8 @@ from worldmodels import checkpoint, interrupts
 from worldmodels.cli import log, progress
 from worldmodels.settings import UserError
 
+Learn = Callable[[Any], Callable[[], dict[str, float]]]
+
 
 class EarlyStopping:
     """Counts the epochs since the last improvement; `stop` once there were `patience` of them.
@@ -103,6 +105,8 @@ class Training:
             log.info("%s: has more epochs than are wanted now; kept as %s, starting over", self.path, aside)
             return
         self.model.load_state_dict(state["model"])
+        for group in state["optimizer"]["param_groups"]:
+            group["capturable"] = False  # what a GPU's graphs need and a CPU refuses; GraphedStep sets it anew
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.early_stopping.load_state_dict(state["early_stopping"])
@@ -125,7 +129,7 @@ class Training:
             )
 
     def run_epoch(
-        self, name: str, seed: int, count: int, batches: Callable[[int], Iterable], learn: Callable[[Any], dict]
+        self, name: str, seed: int, count: int, batches: Callable[[int], Iterable], learn: Learn
     ) -> dict[str, float]:
         """Train for an epoch, or for what is left of one that was cut; to be called inside of interrupts.patiently.
 
@@ -133,7 +137,8 @@ class Training:
             name, count: for the progress bar; count is the number of batches.
             seed: of the epoch's noise.
             batches: gives the epoch's batches from this number on.
-            learn: takes a step on a batch; gives its losses, summed over the batch, and "count", what to divide by.
+            learn: takes a step on a batch; gives what waits for the step and gives its losses, summed over the batch,
+                and "count", what to divide by. Meanwhile the next batch is drawn.
 
         Returns:
             The losses per `count`, and the `count` of the epoch.
@@ -149,17 +154,25 @@ class Training:
             set_random_states(self.partial["random"])
             done, total = self.partial["batches"], dict(self.partial["total"])
             self.partial = None
-        saved = time.monotonic()
+        saved, waiting = time.monotonic(), []
+
+        def account() -> None:
+            while waiting:
+                for term, value in waiting.pop()().items():
+                    self.need_finite(value)
+                    total[term] = total.get(term, 0.0) + value
+
         for batch in progress(batches(done), f"{name}: epoch {self.epoch + 1}", count, initial=done):
-            for term, value in learn(batch).items():
-                self.need_finite(value)
-                total[term] = total.get(term, 0.0) + value
+            account()
+            waiting.append(learn(batch))
             done += 1
             if interrupts.requested() or time.monotonic() - saved > self.SAVE_SECONDS:
+                account()
                 self.partial = {"batches": done, "total": total, "random": random_states()}
                 self.save()
                 self.partial, saved = None, time.monotonic()
                 interrupts.check()
+        account()
         size = total.pop("count")
         return {term: value / size for term, value in total.items()} | {"count": size}
 

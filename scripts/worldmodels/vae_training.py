@@ -1,16 +1,19 @@
 """V's training (paper, section 2.2 and appendix A.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
 from worldmodels.datasets import ObservationDataset, buffer_files
+from worldmodels.graphs import GraphedStep, compiled
 from worldmodels.settings import result_values
 from worldmodels.training import Training
 from worldmodels.vae import VAE, has_bfloat16, loss_terms, make_vae, to_images
@@ -84,23 +87,31 @@ def batch_functions(vae: VAE, optimizer: torch.optim.Optimizer, beta: float, dev
     """What training does with a batch of uint8 frames (B,H,W,C).
 
     Returns:
-        losses(frames): the squared error and KL, summed. learn(frames): the same after a step on them, as a row.
+        losses(frames): the squared error and KL, summed. learn(frames): takes a step on them; see Training.run_epoch.
     """
-    step = torch.compile(vae) if device.type == "cuda" else vae  # on CPUs the compiled network was no faster
     mixed = has_bfloat16(device)
 
-    def losses(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses(frames: torch.Tensor, network: nn.Module = vae) -> tuple[torch.Tensor, torch.Tensor]:
         images = to_images(frames.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            reconst, mu, logsigma = step(images)
+            reconst, mu, logsigma = network(images)
         return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
 
-    def learn(frames: torch.Tensor) -> dict[str, float]:
-        mse, kl = losses(frames)
+    def step(frames: torch.Tensor, network: nn.Module = vae) -> dict[str, torch.Tensor]:
+        mse, kl = losses(frames, network)
         ((mse + beta * kl) / len(frames)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # now, so that gradients and the next activations do not add up
-        return {"train_mse": mse.item(), "train_kl": kl.item(), "count": len(frames)}
+        return {"train_mse": mse.detach(), "train_kl": kl.detach()}
+
+    if device.type == "cuda":  # on CPUs the compiled network was no faster
+        take = GraphedStep(partial(step, network=compiled(vae)), optimizer, device, plain=step)
+    else:
+        take = step
+
+    def learn(frames: torch.Tensor) -> Callable[[], dict[str, float]]:
+        terms = take(frames)
+        return lambda: {name: term.item() for name, term in terms.items()} | {"count": len(frames)}
 
     return losses, learn
 

@@ -1,0 +1,164 @@
+"""Training and playing on a GPU: as on the CPU, and as graphs what launching every kernel gives."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script
+from torch import nn
+
+from worldmodels import cli
+from worldmodels.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
+from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
+from worldmodels.datasets import ObservationDataset
+from worldmodels.envs import choose_backend
+from worldmodels.graphs import GraphedStep
+from worldmodels.mdrnn import MDRNN
+from worldmodels.mdrnn import batch_functions as mdrnn_functions
+from worldmodels.sequences import LatentSequenceDataset
+from worldmodels.vae import ConvVAE
+from worldmodels.vae_training import batch_functions as vae_functions
+from worldmodels.workers import workers
+
+if not torch.cuda.is_available():
+    pytest.exit("tests/gpu: expected a GPU that PyTorch finds, found none", returncode=1)
+
+GPU = torch.device("cuda")
+STEPS = 40
+
+
+def losses(name: str, learn, batches) -> list[float]:
+    """This term of every batch, per `count`."""
+    torch.manual_seed(2)
+    rows = [learn(batch)() for batch in batches]
+    return [row[name] / row["count"] for row in rows]
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """As if no step could be captured."""
+    monkeypatch.setattr(GraphedStep, "WARM_UP", 10**9)
+
+
+def train_v(rollouts) -> list[float]:
+    torch.manual_seed(1)
+    vae = ConvVAE().to(GPU).train()
+    _, learn = vae_functions(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, GPU)
+    data = ObservationDataset(files=rollouts)
+    return losses("train_mse", learn, [next(data.batches(64, np.random.default_rng(i))) for i in range(STEPS)])
+
+
+def train_m(latents) -> list[float]:
+    torch.manual_seed(1)
+    config = WMMDNRNNConfig(hidden_size=32)
+    data = LatentSequenceDataset(latents, 16)
+    mdrnn = MDRNN(data.latent_size, data.action_size, 32, 5).to(GPU)
+    optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=1e-3, alpha=0.9)
+    _, learn = mdrnn_functions(mdrnn, optimizer, config, GPU, None, 1.0)
+    torch.manual_seed(3)
+    return losses("train_loss", learn, [next(data.batches(8, np.random.default_rng(i))) for i in range(STEPS)])
+
+
+def test_v_learns_the_same_by_a_graph(rollouts, request):
+    graphed = train_v(rollouts)
+    request.getfixturevalue("launched")
+    np.testing.assert_allclose(graphed, train_v(rollouts), rtol=0.03)
+    assert graphed[-1] < graphed[0] / 2
+
+
+def test_m_learns_the_same_by_a_graph(tiny_run, request):
+    latents = next((tiny_run / "latents").glob("*.npz"))
+    graphed = train_m(latents)
+    request.getfixturevalue("launched")
+    np.testing.assert_allclose(graphed, train_m(latents), rtol=0.01)
+    assert graphed[-1] < graphed[0]
+
+
+def line(rate: float) -> tuple[nn.Parameter, torch.optim.Optimizer, GraphedStep]:
+    """A parameter that every step lowers by the rate, its optimizer, and the step."""
+    weight = nn.Parameter(torch.zeros((), device=GPU))
+    optimizer = torch.optim.RMSprop([weight], lr=rate, alpha=0.0)
+
+    def step(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        optimizer.zero_grad(set_to_none=True)
+        loss = (weight * x).mean()
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.detach(), "size": x.sum()}
+
+    return weight, optimizer, GraphedStep(step, optimizer, GPU)
+
+
+def test_every_call_is_a_step_on_its_own_inputs():
+    weight, _, step = line(0.5)
+    for i in range(1, 9):
+        assert step(torch.full((4,), float(i)))["size"].item() == 4 * i
+        assert weight.item() == pytest.approx(-0.5 * i, rel=1e-5)
+
+
+def test_other_shapes_are_steps_too():
+    weight, _, step = line(0.5)
+    sizes = [4, 4, 4, 4, 4, 3, 4, 1, 4]
+    assert [step(torch.ones(size))["size"].item() for size in sizes] == sizes
+    assert weight.item() == pytest.approx(-0.5 * len(sizes), rel=1e-5)
+
+
+def test_a_changed_learning_rate_is_followed():
+    weight, optimizer, step = line(0.5)
+    for _ in range(6):
+        step(torch.ones(4))
+    optimizer.param_groups[0]["lr"] = 0.125
+    for _ in range(4):
+        step(torch.ones(4))
+    assert weight.item() == pytest.approx(-3.5, rel=1e-5)
+
+
+def test_a_step_that_waits_for_the_gpu_is_launched_kernel_by_kernel(caplog):
+    weight, _, step = line(0.5)
+    inner = step.step
+    step.step = lambda x: inner(x * x.max().item())
+    caplog.set_level("INFO", cli.log.name)
+    for _ in range(6):
+        assert step(torch.full((4,), 2.0))["size"].item() == 16
+    assert weight.item() == pytest.approx(-3.0, rel=1e-5)
+    assert caplog.text.count("launched kernel by kernel") == 1
+
+
+def flags(folder: Path, rollouts, epochs: int, device: str) -> list:
+    return ["--logdir", folder, "--data-dir", Path(rollouts[0]).parent, "--num-test-files", 1,
+            "--num-epochs", epochs, "--device", device]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["cuda", "cpu"])
+def test_training_goes_on_from_its_saved_state(tmp_path, tiny_run, rollouts, first):
+    """On the GPU, also from a state that the CPU saved."""
+    shutil.copytree(tiny_run / "vae", tmp_path / "vae")
+    shutil.copytree(tiny_run / "latents", tmp_path / "latents")
+    for stage, sizes in {
+        "train_mdrnn": ["--hidden-size", 16, "--seq-len", 16],
+        "train_vae": ["--latent-size", 8],
+    }.items():
+        run_script(stage, *flags(tmp_path, rollouts, 2, first), *sizes)
+        said = run_script(stage, *flags(tmp_path, rollouts, 4, "cuda"), *sizes).stderr
+        assert "continuing after epoch 2" in said
+        folder = tmp_path / stage.removeprefix("train_")
+        history = json.loads((folder / "best.json").read_text())["history"]
+        assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+        assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_the_gpu_drives_as_the_cpu(tiny_run):
+    """Some episodes of candidates around a controller; bits differ, and with them where a car leaves the road."""
+    ctrl = WMControllerConfig(lanes=4, time_limit=60)
+    mean = flatten_parameters(load_controller(tiny_run / "ctrl/best.tar")[0])
+    candidates = mean + 0.05 * np.random.default_rng(1).standard_normal((8, len(mean)))
+    found = []
+    for device in ("cpu", "cuda"):
+        prepared = (str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
+        with workers(2, prepare_worker, *prepared) as pool:
+            evaluator = Evaluator(pool, ctrl.lanes)
+            found.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=3.0)
