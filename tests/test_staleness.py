@@ -189,8 +189,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
         "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
-        "training": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents", "sequences": "mdrnn",
-        "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl", "strategy": "ctrl",
+        "training": "vae", "graphs": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents",
+        "sequences": "mdrnn", "mdrnn": "mdrnn", "agent": "ctrl", "controller": "ctrl", "evolution": "ctrl", "strategy": "ctrl",
         "evaluation": "evaluate", "on_policy": None,
         "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
