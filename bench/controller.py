@@ -68,6 +68,7 @@ def main(args) -> None:
             pool = stack.enter_context(players(args.logdir, ctrl, args.device, cores))
             methods[f"ours, {lanes} lanes"] = partial(generation, pool, candidates, lanes)
         singles = stack.enter_context(workers(cores))
+        frame_by_frame(singles, args.logdir, cores, 1)  # they start
         methods["gymnasium frame by frame"] = partial(frame_by_frame, singles, args.logdir, cores, 100)
         rates = common.alternate(methods, args.rounds)
     row = f"ours, {args.lanes[0]} lanes"
