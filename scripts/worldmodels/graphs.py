@@ -19,8 +19,8 @@ class GraphedStep:
     batch. The terms that a call gives hold until the next call.
 
     Args:
-        step: takes tensors on the device, moves the weights and gives the terms of the loss. It may not wait for the
-            GPU. A step that does, in a V of one's own, is never captured, and a line in the log says so.
+        step: brings its tensors to the device, moves the weights and gives the terms of the loss. It may not wait for
+            the GPU. A step that does, in a V of one's own, is never captured, and a line in the log says so.
         optimizer: the one that it steps; a change of its learning rate is followed.
         plain: the step for inputs of other shapes; by default the same.
     """
@@ -44,30 +44,27 @@ class GraphedStep:
             shapes = [tensor.shape for tensor in inputs]
             self.shapes = self.shapes or shapes
             if shapes != self.shapes:
-                return self.plain(*self.moved(inputs))
+                return self.plain(*inputs)
             self.calls += 1
-            if self.calls <= self.WARM_UP or not self.possible:
+            if self.calls <= self.WARM_UP:
                 return self.aside(inputs)
             rates = [group["lr"] for group in self.optimizer.param_groups]
-            if rates != self.rates:
+            if self.possible and rates != self.rates:
                 self.capture(inputs)
                 self.rates = rates
-                if not self.possible:
-                    return self.step(*self.moved(inputs))
+            if not self.possible:
+                return self.step(*inputs)
             for static, given in zip(self.inputs, inputs):
                 static.copy_(given, non_blocking=True)
             self.graph.replay()
             return self.terms
-
-    def moved(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-        return [tensor.to(self.device, non_blocking=True) for tensor in inputs]
 
     def aside(self, inputs: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
         """A step on a stream of its own, as it has to be before a capture."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            terms = self.step(*self.moved(inputs))
+            terms = self.step(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         return terms
 

@@ -84,6 +84,7 @@ def line(rate: float) -> tuple[nn.Parameter, torch.optim.Optimizer, GraphedStep]
 
     def step(x: torch.Tensor) -> dict[str, torch.Tensor]:
         optimizer.zero_grad(set_to_none=True)
+        x = x.to(GPU)
         loss = (weight * x).mean()
         loss.backward()
         optimizer.step()
