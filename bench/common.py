@@ -25,6 +25,7 @@ from worldmodels.envs import action_space, make_lanes
 from worldmodels.graphs import GraphedStep
 from worldmodels.rollouts import plan_actions
 from worldmodels.training import Learn
+from worldmodels.vae import has_bfloat16
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results"
@@ -218,6 +219,13 @@ def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, second
     sizes = (1024, 2048, 4096) if device.type == "cpu" else (4096, 8192)
     best = max(map(at, sizes), key=lambda multiply: rate(multiply, 0.2, device))
     return lambda: rate(best, seconds, device)
+
+
+def products(device: torch.device, flop: float, seconds: float = 1.0) -> dict[str, Method]:
+    """The limits that matrix products set to work of `flop` operations a unit, in the types that the device multiplies."""
+    kinds = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if has_bfloat16(device) else {})
+    rates = {name: matrix_rate(device, kind, seconds) for name, kind in kinds.items()}
+    return {f"matrix products, {name}": lambda measure=measure: measure() / flop for name, measure in rates.items()}
 
 
 def copy_rate(seconds: float = 0.5) -> Method:

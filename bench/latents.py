@@ -47,13 +47,11 @@ def main(args) -> None:
     device = cli.device(args.device)
     vae, _ = load_vae(f"{args.logdir}/vae/best.tar", device)
     files = common.rollout_files(args, most=args.files)
-    matrices, half = (common.matrix_rate(device, kind) for kind in (torch.float32, torch.bfloat16))
     methods = {
-        "matrix products, float32": lambda: matrices() / FLOP_ENCODE,
+        **common.products(device, FLOP_ENCODE),
         "ours": lambda: ours(vae, files),
         "frame by frame": lambda: frame_by_frame(vae, files[0], device),
         "reading alone, one thread": lambda: read(files),
-        "matrix products, bfloat16": lambda: half() / FLOP_ENCODE,
     }
     goals = [Goal("ours", "matrix products, float32", 0.70)]
     rates = common.alternate(methods, args.rounds)

@@ -57,14 +57,12 @@ def main(args) -> None:
     latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
     data = LatentSequenceDataset(latents, CONFIG.seq_len)
     long = LatentSequenceDataset(latents, 64)
-    matrices, half = (common.matrix_rate(device, kind) for kind in (torch.float32, torch.bfloat16))
     size, steps = CONFIG.batch_size, CONFIG.seq_len
     methods = {
-        "matrix products, float32": lambda: matrices() / FLOP_TRAIN_MDRNN,
+        **common.products(device, FLOP_TRAIN_MDRNN),
         f"ours, {size} sequences of {steps}": ours(data, device, args.seconds),
         "plain loop, 32 sequences of 64": plain(long, 32, device, args.seconds),
         f"plain loop, single sequences of {steps}": plain(data, 1, device, args.seconds),
-        "matrix products, bfloat16": lambda: half() / FLOP_TRAIN_MDRNN,
     }
     goals = [Goal(f"ours, {size} sequences of {steps}", "matrix products, float32", 0.65)]
     rates = common.alternate(methods, args.rounds)

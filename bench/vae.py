@@ -77,15 +77,12 @@ def main(args) -> None:
     device = cli.device(args.device)
     files = common.rollout_files(args, most=16)
     data = ObservationDataset(files=files)
-    matrices = common.matrix_rate(device, seconds=args.seconds / 4)
     methods = {
-        "matrix products, float32": lambda: matrices() / FLOP_TRAIN_VAE,
+        **common.products(device, FLOP_TRAIN_VAE, args.seconds / 4),
         "ours": ours(data, device, args.seconds),
         "plain loop": plain(device, args.seconds, data),
         "a file opened per item": per_item(files, device, args.seconds, 0 if args.cpu_time else args.threads),
     }
-    half = common.matrix_rate(device, torch.bfloat16, args.seconds / 4)
-    methods["matrix products, bfloat16"] = lambda: half() / FLOP_TRAIN_VAE
     goals = [
         Goal("ours", "matrix products, float32", 0.60),
         Goal("ours", "plain loop", 1.6),

@@ -18,14 +18,14 @@ from worldmodels.settings import UserError
 PACKAGES = ("torch", "gymnasium", "envpool", "numpy", "cma")
 
 
-def read_benchmark(path: str) -> dict[str, float]:
-    """Seconds, largest memory (MB) and CPU seconds of a job, as Snakemake's benchmark has them."""
+def read_benchmark(path: str) -> dict[str, float] | None:
+    """Seconds, largest memory (MB) and CPU seconds of a job, as Snakemake's benchmark has them; None if it has none."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))
         return {key: float(row[key]) for key in ("s", "max_rss", "cpu_time")}
     except FileNotFoundError:
-        raise UserError(f"{path}: expected a benchmark of Snakemake, found no file") from None
+        return None
     except StopIteration:
         raise UserError(f"{path}: expected a benchmark of Snakemake, found an empty file") from None
     except KeyError as error:
@@ -35,12 +35,17 @@ def read_benchmark(path: str) -> dict[str, float]:
 
 
 def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
-    """The benchmarks by stage; jobs of one stage add up, their memory is that of the largest."""
+    """The benchmarks by stage; jobs of one stage add up, their memory is that of the largest.
+
+    A job without a benchmark counts for nothing: it ran for another run that shares its files.
+    """
     total: dict[str, dict[str, float]] = {}
     for path in benchmarks:
         name = Path(path).stem.split("_")[0]
-        job = read_benchmark(path)
         sums = total.setdefault(name, {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
+        job = read_benchmark(path)
+        if job is None:
+            continue
         sums |= {"jobs": sums["jobs"] + 1, "max_rss": max(sums["max_rss"], job["max_rss"])}
         sums |= {key: sums[key] + job[key] for key in ("s", "cpu_time")}
     return total
@@ -49,6 +54,14 @@ def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
 def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def taken(job: dict[str, float]) -> list:
+    """A stage's jobs, wall time, CPU time and memory, to be read."""
+    if not job["jobs"]:
+        return ["-"] * 4
+    cpu_time = clock(job["cpu_time"]) if job["cpu_time"] == job["cpu_time"] else "-"
+    return [job["jobs"], clock(job["s"]), cpu_time, f"{job['max_rss']:,.0f}"]
 
 
 def versions(shards: list[str], test: dict) -> list[list[str]]:
@@ -107,11 +120,7 @@ def main(args) -> None:
     total = stages(args.benchmarks)
     parts = test["env_steps"]
     steps = {"rollouts": parts["rollouts"], "ctrl": parts["controller"], "evaluate": sum(test["lengths"])}
-    time = [
-        [name, job["jobs"], clock(job["s"]), clock(job["cpu_time"]) if job["cpu_time"] == job["cpu_time"] else "-",
-         f"{job['max_rss']:,.0f}", f"{steps[name]:,}" if name in steps else "-"]
-        for name, job in total.items()
-    ]  # fmt: skip
+    time = [[name, *taken(job), f"{steps[name]:,}" if name in steps else "-"] for name, job in total.items()]
     seeds = [["run", run.seed], ["tracks of the test", f"{test['seeds'][0]} to {test['seeds'][-1]}"]]
     tables = {
         "What each stage took": (

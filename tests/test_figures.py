@@ -201,8 +201,9 @@ def test_jobs_of_a_stage_add_up(tmp_path):
     assert plot_run.clock(total["vae"]["s"] + 3600) == "1:01:05"
     (tmp_path / "short.tsv").write_text(BENCHMARK.format(0.1, "NA", "NA"))
     assert plot_run.read_benchmark(str(tmp_path / "short.tsv"))["s"] == 0.1
-    with pytest.raises(UserError, match="expected a benchmark of Snakemake, found no file"):
-        plot_run.read_benchmark("nowhere.tsv")
+    (tmp_path / "empty.tsv").touch()
+    with pytest.raises(UserError, match="expected a benchmark of Snakemake, found an empty file"):
+        plot_run.read_benchmark(str(tmp_path / "empty.tsv"))
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def reported(tiny_run, rollouts, tmp_path_factory) -> Path:
     (run / "benchmarks").mkdir()
     for stage in ("rollouts_00000", "vae", "ctrl"):
         (run / f"benchmarks/{stage}.tsv").write_text(BENCHMARK.format(12.5, 800, 11))
-    benchmarks = sorted((run / "benchmarks").glob("*.tsv"))
+    benchmarks = [*sorted((run / "benchmarks").glob("*.tsv")), run / "benchmarks/latents.tsv"]
     shards = sorted(Path(rollouts[0]).parent.glob("*.json"))
     said = [
         run_script("plot_vae", "--logdir", run, rollouts[-1]),
@@ -292,6 +293,7 @@ def test_tables_hold_the_numbers(reported):
     assert "906 ± 21" in page
     page = (reported / "report/run.html").read_text()
     assert "<td>vae</td><td>1</td><td>0:00:12</td><td>0:00:11</td><td>800</td><td>-</td>" in page
+    assert "<td>latents</td><td>-</td><td>-</td>" in page
     assert "<td>vae.latent_size</td><td>8</td><td>32</td>" in page
     assert f"<td>{test['env_steps']['controller']:,}</td>" in page
 

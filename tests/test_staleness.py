@@ -145,6 +145,9 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "fresh git clone beside the old results": (clone, nothing),
         "results moved, --directory elsewhere": (move_results, nothing),
         "another --cores": (flags("--cores", "1"), nothing),
+        "another logdir, the same rollouts": (
+            flags("--config", "logdir=results/other", "data_dir=results/smoke/rollouts"), since("vae"),
+        ),
         "device": (flags("--config", "device=cpu"), nothing),
         "a comment in every file": (comment_everywhere, nothing),
         "keys of config.yaml reordered": (reorder, nothing),
