@@ -222,7 +222,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, second
 
 
 def products(device: torch.device, flop: float, seconds: float = 1.0) -> dict[str, Method]:
-    """The limits that matrix products set to work of `flop` operations a unit, in the types that the device multiplies."""
+    """The limits that matrix products set to work of `flop` operations a unit, in the types that the device has."""
     kinds = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if has_bfloat16(device) else {})
     rates = {name: matrix_rate(device, kind, seconds) for name, kind in kinds.items()}
     return {f"matrix products, {name}": lambda measure=measure: measure() / flop for name, measure in rates.items()}
@@ -270,5 +270,6 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Non
     if args.cpu_time:
         clock = time.process_time
     torch.set_num_threads(max(1, args.threads))
+    cli.keep_freed_memory()
     cli.log.setLevel("WARNING")
     body(args)

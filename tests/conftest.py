@@ -1,8 +1,12 @@
 """Real data for the tests: a few short episodes of CarRacing-v3, collected once."""
 
+import fcntl
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,38 +24,60 @@ def two_threads():
     torch.set_num_threads(2)
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that make(folder) fills, in the first of pytest-xdist's workers to need it; the others wait for it."""
+    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder, made = shared / name, shared / f"{name}.made"
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def rollouts(tmp_path_factory) -> list[str]:
-    """Six episodes of 60 steps, rendered by gymnasium and, where it is installed, by EnvPool in turn."""
-    folder = tmp_path_factory.mktemp("rollouts")
-    for shard in range(2):
-        collect_shard(str(folder), EnvConfig(), SHORT, seed=1, shard=shard)
-    return sorted(str(path) for path in folder.glob("*.npz"))
+    """Six episodes of 60 steps, by gymnasium and, where it is installed, EnvPool in turn: not to be changed."""
+
+    def make(folder: Path) -> None:
+        for shard in range(2):
+            collect_shard(str(folder), EnvConfig(), SHORT, seed=1, shard=shard)
+
+    return sorted(str(path) for path in once(tmp_path_factory, "rollouts", make).glob("*.npz"))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, rollouts) -> Path:
     """The logdir of a tiny run, made script by script, in a folder with a difficult name: not to be changed."""
-    logdir = tmp_path_factory.mktemp("a run") / "it's $(touch broken) ü"
-    where = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent]
-    tiny = ["--num-epochs", 1, "--num-test-files", 1]
-    search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
-    done = [
-        run_script("train_vae", *where, *tiny, "--latent-size", 8),
-        run_script("encode_latents", *where),
-        run_script("train_mdrnn", *where, *tiny, "--hidden-size", 16, "--seq-len", 16),
-        run_script("train_controller", *where, *search, "--log", logdir / "ctrl.log", "--threads", 2),
-    ]
-    (logdir / "said.txt").write_text("".join(part.stderr for part in done))
-    return logdir
+    name = "it's $(touch broken) ü"
+
+    def make(folder: Path) -> None:
+        logdir = folder / name
+        where = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent]
+        tiny = ["--num-epochs", 1, "--num-test-files", 1]
+        search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
+        done = [
+            run_script("train_vae", *where, *tiny, "--latent-size", 8),
+            run_script("encode_latents", *where),
+            run_script("train_mdrnn", *where, *tiny, "--hidden-size", 16, "--seq-len", 16),
+            run_script("train_controller", *where, *search, "--log", logdir / "ctrl.log", "--threads", 2),
+        ]
+        (logdir / "said.txt").write_text("".join(part.stderr for part in done))
+
+    return once(tmp_path_factory, "a run", make) / name
 
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
     """A finished run of the smoke preset, in a folder of its own: not to be changed."""
-    folder = tmp_path_factory.mktemp("smoke")
-    run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
+
+    return once(tmp_path_factory, "smoke", make)
 
 
 def run_script(name: str, *flags, check: bool = True, **kwargs) -> subprocess.CompletedProcess:

@@ -71,8 +71,9 @@ def test_the_environment(finished):
 def test_what_an_example_runs_again(command, folder):
     jobs = planned(run_snakemake("-n", *flags(command), cwd=folder).stdout)
     assert chain(jobs) == AGAIN[changes(command)]
-    run_snakemake(*flags(command), cwd=folder)
-    assert planned(run_snakemake("-n", *flags(command), cwd=folder).stdout) == {}
+    target = ["--", "evaluate"] if "cma" in command else []  # it changes no figure
+    run_snakemake(*flags(command), *target, cwd=folder)
+    assert planned(run_snakemake("-n", *flags(command), *target, cwd=folder).stdout) == {}
 
 
 def test_an_edit_of_the_network_is_noticed(folder):

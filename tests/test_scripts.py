@@ -107,12 +107,13 @@ def test_frames_encoded_on_the_fly_give_the_same_losses(tiny_run, rollouts, tmp_
         assert one[key] == pytest.approx(other[key], rel=1e-3)
 
 
-def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts):
-    where = ["--logdir", tiny_run, "--data-dir", Path(rollouts[0]).parent]
+def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    where = ["--logdir", run, "--data-dir", Path(rollouts[0]).parent]
     tiny = ["--num-test-files", 1, "--hidden-size", 16, "--seq-len", 16]
-    state = torch.load(tiny_run / "mdrnn/checkpoint.tar", weights_only=True)
+    state = torch.load(run / "mdrnn/checkpoint.tar", weights_only=True)
     state["optimizer"]["param_groups"][0]["capturable"] = True  # as a GPU saves it
-    torch.save(state, tiny_run / "mdrnn/checkpoint.tar")
+    torch.save(state, run / "mdrnn/checkpoint.tar")
     done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2)
     assert "continuing after epoch 1" in done.stderr
     done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2, "--learning-rate", 0.01)

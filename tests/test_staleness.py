@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, planned, run_snakemake
+from dry_runs import dry_run_here, pool
 
 from worldmodels import config, settings
 
@@ -226,10 +227,17 @@ def copy(smoke: Path, folder: Path) -> tuple[Path, Path]:
     return repo, work
 
 
+def preset(repo: Path) -> list:
+    return ["--configfile", repo / "presets/smoke.yaml"]
+
+
+def rules(said: str) -> dict[str, int]:
+    """The jobs that a dry run would execute, by rule."""
+    return {name: count for name, count in planned(said).items() if name != "all"}
+
+
 def dry_run(repo: Path, work: Path, *more) -> dict[str, int]:
-    preset = ["--configfile", repo / "presets/smoke.yaml"]
-    done = run_snakemake("-n", "--cores", 2, *preset, *more, cwd=work, repo=repo)
-    return {name: count for name, count in planned(done.stdout).items() if name != "all"}
+    return rules(run_snakemake("-n", "--cores", 2, *preset(repo), *more, cwd=work, repo=repo).stdout)
 
 
 @pytest.fixture(scope="module")
@@ -239,14 +247,16 @@ def plans(smoke, tmp_path_factory) -> dict[str, dict[str, int]]:
     def plan(name: str) -> dict[str, int]:
         folder = tmp_path_factory.mktemp("row", numbered=True)
         repo, work = copy(smoke, folder)
-        jobs = dry_run(repo, work, *ROWS[name][0](repo, work))
+        more = ROWS[name][0](repo, work)
+        code, said = processes.submit(dry_run_here, repo, work, [*preset(repo), *more]).result()
+        assert code == 0, f"{name}: {said}"
         shutil.rmtree(folder)
-        return jobs
+        return rules(said)
 
-    with ThreadPoolExecutor(2) as pool:
-        found = dict(zip(ROWS, pool.map(plan, ROWS)))
+    with pool() as processes, ThreadPoolExecutor(2) as threads:
+        found = dict(zip(ROWS, threads.map(plan, ROWS)))
     for name, (_, expected) in ROWS.items():
-        both = (" ".join(stage for stage in EVERY if stage in rules) or "-" for rules in (expected, found[name]))
+        both = (" ".join(stage for stage in EVERY if stage in jobs) or "-" for jobs in (expected, found[name]))
         print("{:42} | expected {:47} | found {}".format(name, *both))
     return found
 
@@ -267,19 +277,20 @@ def copied(smoke, tmp_path) -> tuple[Path, Path]:
 
 
 def real_run(repo: Path, work: Path, *more) -> str:
-    done = run_snakemake("--cores", 2, "--configfile", repo / "presets/smoke.yaml", *more, cwd=work, repo=repo)
+    done = run_snakemake("--cores", 2, *preset(repo), *more, cwd=work, repo=repo)
     return done.stdout + done.stderr
 
 
 def test_a_larger_test_only_plays_the_new_tracks(copied):
     repo, work = copied
     before = json.loads((work / "results/smoke/eval.json").read_text())
-    said = real_run(repo, work, "--config", "evaluate={num_episodes: 3}")
+    more = ["--config", "evaluate={num_episodes: 3}", "--", "evaluate"]
+    said = real_run(repo, work, *more)
     assert "evaluate: continuing after 2 episodes" in said and "rule ctrl" not in said
     assert "to look at it: snakemake --report results/smoke/report.html --snakefile" in said
     after = json.loads((work / "results/smoke/eval.json").read_text())
     assert after["returns"][:2] == before["returns"] and len(after["returns"]) == 3
-    assert dry_run(repo, work, "--config", "evaluate={num_episodes: 3}") == {}
+    assert dry_run(repo, work, *more) == {}
 
 
 def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):

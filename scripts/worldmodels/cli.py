@@ -1,6 +1,7 @@
 """What every program's command line shares: flags, messages, progress, threads and errors."""
 
 import argparse
+import ctypes
 import hashlib
 import logging
 import os
@@ -75,6 +76,7 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     log.setLevel(logging.INFO)  # of the libraries warnings alone
     torch.set_num_threads(max(1, args.threads))
+    keep_freed_memory()
     interrupts.listen()
     try:
         body(args)
@@ -90,6 +92,20 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
     except Exception:
         log.exception("error: this should not happen; please report it with the lines below")
         leave(1)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a batch frees for the next one: each page given back and taken anew is a fault.
+
+    What it gives is in bench/README.md. Blocks from 64 MiB on, such as a run's frames, are given back as ever.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(mmap_threshold, 64 * 2**20)
+    mallopt(trim_threshold, 2**31 - 1)
 
 
 class TerminalHandler(logging.StreamHandler):
