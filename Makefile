@@ -24,7 +24,7 @@ report: .venv/run
 	$(BIN)/snakemake --report results/carracing/report.html
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 test-cluster: .venv/dev
 	$(BIN)/python -m pytest -rP tests/cluster

@@ -23,16 +23,16 @@ from worldmodels.workers import workers
 
 def with_workers(args, cores: int) -> dict[str, float]:
     """Steps/s of the stages that play, on so many processes."""
-    backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=150)
-    shard = RolloutsConfig(shard_size=16, seq_len=150, gymnasium_share=0.0)
-    found = {"environment alone": common.environment_rate(controller.ENV, backend, cores)}
+    backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=args.steps)
+    shard = RolloutsConfig(shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
+    found = {"environment alone": common.environment_rate(controller.ENV, backend, cores, args.steps)}
     with workers(cores) as pool:
         rollouts.ours(pool, cores, RolloutsConfig(shard_size=1, seq_len=10, gymnasium_share=0.0))
         found["rollouts"] = rollouts.ours(pool, cores, shard)
     candidates = controller.population(args.logdir, ctrl.sigma0)
     with controller.players(args.logdir, ctrl, args.device, cores) as pool:
         found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
-    env = EnvConfig(kwargs={"max_episode_steps": 100})
+    env = EnvConfig(kwargs={"max_episode_steps": args.steps})
     with workers(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
         list(pool.map(abs, range(100)))
         start = common.clock()
@@ -49,9 +49,10 @@ def with_threads(args, cores: int) -> dict[str, float]:
     torch.set_num_threads(cores)
     latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
     frames = ObservationDataset(files=common.rollout_files(args, most=8))
+    seconds = args.steps / 50
     found = {
-        "V": vae.ours(frames, device, 3.0)(),
-        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, 3.0)(),
+        "V": vae.ours(frames, device, seconds)(),
+        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, seconds)(),
         "matrix products, GFLOP/s": common.matrix_rate(device)() / 1e9,
     }
     torch.set_num_threads(args.threads)
@@ -72,4 +73,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__, rounds=1)
     common.add_run(made)
+    made.add_argument("--steps", type=int, default=150, help="longest episode, steps; V and M a 50th in seconds")
     common.main(made, main)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 
@@ -17,6 +18,13 @@ from worldmodels.rollouts import collect_shard
 
 ROOT = Path(__file__).parents[1]
 SHORT = RolloutsConfig(num_rollouts=6, shard_size=3, seq_len=60, gymnasium_share=0.5)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes first, so that no worker is left alone with one of them."""
+    slow = ("test_staleness", "test_extending", "test_kill", "test_any_environment", "test_bench")
+    order = {name: place for place, name in enumerate(slow)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(slow)))
 
 
 @pytest.fixture(autouse=True)
@@ -80,10 +88,9 @@ def smoke(tmp_path_factory) -> Path:
     return once(tmp_path_factory, "smoke", make)
 
 
-def run_script(name: str, *flags, check: bool = True, **kwargs) -> subprocess.CompletedProcess:
+def run_script(name: str, *flags, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
     """Run scripts/<name>.py as a user would."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **kwargs)
+    done = forked.run([str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)], cwd, timeout=600)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -91,8 +98,12 @@ def run_script(name: str, *flags, check: bool = True, **kwargs) -> subprocess.Co
 
 def run_snakemake(*flags, cwd: Path, repo: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess:
     """Run the workflow of the repository in the folder cwd."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(repo / "Snakefile"), *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=cwd)
+    command = ["snakemake", "--snakefile", str(repo / "Snakefile"), *map(str, flags)]
+    if "-n" in flags:
+        done = forked.run(command, cwd, timeout=900)
+    else:
+        command[:1] = [sys.executable, "-m", "snakemake"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=cwd)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done

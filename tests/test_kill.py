@@ -24,7 +24,7 @@ STAGES = {
     "train_vae": ["--num-epochs", 4, "--images-per-epoch", 240, "--num-test-files", 1, "--train-batch-size", 16,
                   "--latent-size", 8, "--nosamples", "true"],
     "encode_latents": [],
-    "train_mdrnn": ["--num-epochs", 40, "--num-test-files", 1, "--hidden-size", 64, "--seq-len", 8,
+    "train_mdrnn": ["--num-epochs", 24, "--num-test-files", 1, "--hidden-size", 64, "--seq-len", 8,
                     "--batch-size", 2],
     "train_controller": ["--pop-size", 6, "--num-generations", 6, "--validation-interval", 2,
                          "--validation-episodes", 2, "--lanes", 2, "--time-limit", 60, "--max-workers", 2],
