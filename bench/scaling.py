@@ -49,10 +49,9 @@ def with_threads(args, cores: int) -> dict[str, float]:
     torch.set_num_threads(cores)
     latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
     frames = ObservationDataset(files=common.rollout_files(args, most=8))
-    seconds = args.steps / 50
     found = {
-        "V": vae.ours(frames, device, seconds)(),
-        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, seconds)(),
+        "V": vae.ours(frames, device, args.seconds)(),
+        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, args.seconds)(),
         "matrix products, GFLOP/s": common.matrix_rate(device)() / 1e9,
     }
     torch.set_num_threads(args.threads)
@@ -73,5 +72,6 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__, rounds=1)
     common.add_run(made)
-    made.add_argument("--steps", type=int, default=150, help="longest episode, steps; V and M a 50th in seconds")
+    made.add_argument("--steps", type=int, default=150, help="longest episode, steps (default: %(default)s)")
+    made.add_argument("--seconds", type=float, default=3.0, help="of V's and M's measurement (default: %(default)s)")
     common.main(made, main)

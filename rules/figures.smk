@@ -214,7 +214,7 @@ rule figures_run:
     params:
         command=command("plot_run.py"),
         options=f"{options()} --config {shlex.quote(SETTINGS)}",
-        # No input: a stage that another run's folder has the benchmark of need not run again.
+        # No input: a run that shares another's rollouts has no benchmark of them and need not collect them again.
         benchmarks=[f"{LOGDIR}/benchmarks/{job}.tsv" for job in JOBS],
         code=code("plot_run.py"),
     shell:

@@ -89,7 +89,7 @@ def smoke(tmp_path_factory) -> Path:
 
 
 def run_script(name: str, *flags, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
-    """Run scripts/<name>.py as a user would."""
+    """Run scripts/<name>.py with the flags that a user would give."""
     done = forked.run([str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)], cwd, timeout=600)
     if check:
         assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ SMALL = {
     "evaluate": ["--steps", 10],
     "workflow": ["--rollouts", 20, "--shard-size", 10],
     "memory": ["--frames", 3000, "--images", 512],
-    "scaling": ["--threads", 1, "--steps", 10],
+    "scaling": ["--threads", 1, "--steps", 10, "--seconds", 0.2],
 }
 OF_NO_RUN = ("rollouts", "workflow")
 

@@ -292,12 +292,12 @@ def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):
 
 def test_a_larger_budget_continues_and_equals_one_long_run(copied, tmp_path):
     repo, work = copied
-    more = ["--config", "vae={num_epochs: 4}", "mdrnn={num_epochs: 5}", "ctrl={num_generations: 5}", "--", "ctrl"]
+    more = ["--config", "vae={num_epochs: 4}", "mdrnn={num_epochs: 5}", "ctrl={num_generations: 5}", "--", "evaluate"]
     said = real_run(repo, work, *more)
     assert "continuing after epoch 3" in said and "rule rollouts_shard" not in said
     long = tmp_path / "long"
     shutil.copytree(work / "results/smoke/rollouts", long / "results/smoke/rollouts")
     real_run(repo, long, *more)
-    for file in ("vae/best.json", "mdrnn/best.json", "ctrl/best.json"):
+    for file in ("vae/best.json", "mdrnn/best.json", "ctrl/best.json", "eval.json"):
         one, whole = ((folder / "results/smoke" / file).read_text() for folder in (work, long))
         assert one == whole, file
