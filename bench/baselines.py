@@ -20,17 +20,24 @@ from worldmodels.vae import ConvVAE, conv_vae_loss_fn, load_vae
 
 
 class PlainVAE(ConvVAE):
-    """V layer by layer: the first transposed convolution as torch computes it, channels first."""
+    """V layer by layer: every convolution as torch computes it, channels first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.to(memory_format=torch.contiguous_format)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        mu, logsigma = self.encoder(x)
+        mu, logsigma = encode(self, x)
         d, z = self.decoder, mu + logsigma.exp() * torch.randn_like(mu)
         y = F.relu(d.deconv1(F.relu(d.fc(z))[..., None, None]))
         return torch.sigmoid(d.deconv4(F.relu(d.deconv3(F.relu(d.deconv2(y)))))), mu, logsigma
+
+
+def encode(vae: ConvVAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """V's encoder layer by layer: images (B,3,64,64) in [0,1] -> mu, logsigma (B, latent_size)."""
+    for conv in vae.encoder.convs:
+        x = F.relu(conv(x))
+    return vae.encoder.fc_mu(x.flatten(1)), vae.encoder.fc_logsigma(x.flatten(1))
 
 
 class FrameFiles(torch.utils.data.Dataset):
@@ -108,7 +115,7 @@ def drive(logdir: str, seed: int, steps: int) -> int:
     hidden, done = cell.get_init_hidden(1), 0
     while done < steps:
         image = torch.from_numpy(smaller(frame)).permute(2, 0, 1).unsqueeze(0).float() / 255
-        z, _ = vae.encoder(image)
+        z, _ = encode(vae, image)
         outputs = controller(z, hidden[0])[0]
         action = torch.stack([outputs[0].tanh(), outputs[1].sigmoid(), outputs[2].tanh().clamp(min=0)])
         *_, hidden = cell(action.unsqueeze(0), z, hidden)

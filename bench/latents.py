@@ -6,6 +6,7 @@ python bench/latents.py --logdir results/carracing
 
 import tempfile
 
+import baselines
 import common
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def frame_by_frame(vae: ConvVAE, file: str, device: torch.device) -> float:
     frames = np.load(file)["observations"]
     for frame in frames:
         image = torch.from_numpy(frame).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
-        mu, logsigma = vae.encoder(image)
+        mu, logsigma = baselines.encode(vae, image)
         mu.cpu(), logsigma.cpu()
     return len(frames) / (common.clock() - start)
 

@@ -33,6 +33,22 @@ def test_output_layer_has_the_specified_size_and_names():
     assert "rnn.weight_ih" in MDRNNCell(32, 3, 256, 5).state_dict()
 
 
+@pytest.mark.parametrize("actions", [3, 4])
+@pytest.mark.parametrize("cell, layers", [("lstm", 1), ("lstm", 2), ("gru", 1)])
+def test_the_network_is_what_torch_computes(cell, layers, actions):
+    """An LSTM of an odd number of inputs is given another one."""
+    torch.manual_seed(0)
+    m = MDRNN(32, actions, 64, 5, cell, layers)
+    given = torch.randn(7, 3, actions), torch.randn(7, 3, 32)
+    plain = m.head(m.rnn(torch.cat(given, -1))[0])
+    for one, other in zip(m(*given), plain):
+        torch.testing.assert_close(one, other)
+    weights = list(m.rnn.parameters())
+    ours, expected = (torch.autograd.grad(mus.square().sum(), weights) for mus in (m(*given)[0], plain[0]))
+    for one, other in zip(ours, expected):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
 def test_order_of_the_outputs():
     """mus, log sigmas, logits of pi, reward, terminal: as in published checkpoints."""
     m = MDRNN(2, 1, 4, 3)

@@ -37,6 +37,24 @@ def test_first_deconvolution_is_what_torch_computes():
     torch.testing.assert_close(d(z), plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape, pixels", [((64, 64), 4), ((32, 32), 4), ((32, 64), 12), ((80, 64), 6)])
+def test_the_encoder_is_what_torch_computes(shape, pixels):
+    """The last convolution is a matrix product where its map is small."""
+    torch.manual_seed(0)
+    encoder = ConvVAE(3, 32, *shape).encoder
+    assert encoder.pixels == pixels
+    images = torch.rand(5, 3, *shape)
+    x = images
+    for conv in encoder.convs:
+        x = torch.relu(conv(x))
+    plain = encoder.fc_mu(x.flatten(1)), encoder.fc_logsigma(x.flatten(1))
+    for one, other in zip(encoder(images), plain):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    weight = encoder.convs[-1].weight
+    ours, expected = (torch.autograd.grad(mu.square().sum(), weight)[0] for mu in (encoder(images)[0], plain[0]))
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+
+
 def test_every_parameter_gets_a_gradient():
     vae = ConvVAE(3, 32)
     x = torch.rand(2, 3, 64, 64)

@@ -56,8 +56,19 @@ class MDRNN(_MDRNNBase):
         self.rnn = CELLS[cell][0](latents + actions, hiddens, layers)
 
     def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outputs, _ = self.rnn(torch.cat([actions, latents], dim=-1))
-        return self.head(outputs)
+        inputs = torch.cat([actions, latents], dim=-1)
+        even = self.cell != "lstm" or inputs.shape[-1] % 2 == 0 or inputs.device.type != "cpu"
+        return self.head(self.rnn(inputs)[0] if even else self.widened(inputs))
+
+    def widened(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The LSTM's outputs (L,B,H), made with another input that is always 0."""
+        # Matrix units multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
+        weights = [weight for layer in self.rnn.all_weights for weight in layer]
+        weights[0] = F.pad(weights[0], (0, 1))
+        zeros = inputs.new_zeros(self.layers, inputs.shape[1], self.hiddens)
+        start, dropout = (zeros, zeros), 0.0
+        more = (True, self.layers, dropout, self.training, False, False)  # biases; not bidirectional, time first
+        return torch.lstm(F.pad(inputs, (0, 1)), start, weights, *more)[0]
 
 
 class MDRNNCell(_MDRNNBase):
