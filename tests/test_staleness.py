@@ -152,7 +152,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "a comment in every file": (comment_everywhere, nothing),
         "keys of config.yaml reordered": (reorder, nothing),
         "a docstring": (replace("scripts/worldmodels/vae.py", '"""V: the', '"""V, the'), nothing),
-        "reformatting": (replace("scripts/worldmodels/vae.py", "x = x.flatten(1)", "x = (x\n .flatten(1))"), nothing),
+        "reformatting": (replace("scripts/worldmodels/vae.py", "self.fc(z)", "(self\n .fc(z))"), nothing),
         "seed": (flags("--config", "seed=2"), since("rollouts_shard")),
         "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("vae")),
         "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("rollouts_shard")),
