@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Memory of V's training: its peak against the frames it holds, and its rate when frames stream within a budget.
 
-    python bench/memory.py --logdir results/carracing          # 128,000 frames, streamed within a quarter of them
+    python bench/memory.py --logdir results/carracing          # 160,000 frames, streamed within a quarter of them
     python bench/memory.py --logdir results/carracing --frames 1000000 --budget-gb 3.2 --images 100000    # full size
 
 Peaks are those that the kernel counts for scripts/train_vae.py; rates are of its loop. The run's rollouts stand for as
@@ -103,7 +103,7 @@ def main(args) -> None:
 if __name__ == "__main__":
     made = common.parser(__doc__, rounds=2)
     common.add_run(made)
-    made.add_argument("--frames", type=int, default=128_000, help="frames (default: %(default)s)")
+    made.add_argument("--frames", type=int, default=160_000, help="frames (default: %(default)s)")
     made.add_argument("--budget-gb", type=float, help="memory for frames when streaming (default: a quarter of them)")
     made.add_argument("--images", type=int, default=8_192, help="images a measurement (default: %(default)s)")
     common.main(made, main)
