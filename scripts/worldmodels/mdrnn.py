@@ -57,12 +57,12 @@ class MDRNN(_MDRNNBase):
 
     def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = torch.cat([actions, latents], dim=-1)
-        even = self.cell != "lstm" or inputs.shape[-1] % 2 == 0 or inputs.device.type != "cpu"
-        return self.head(self.rnn(inputs)[0] if even else self.widened(inputs))
+        odd = self.cell == "lstm" and inputs.device.type == "cpu" and inputs.shape[-1] % 2
+        return self.head(self.widened(inputs) if odd else self.rnn(inputs)[0])
 
     def widened(self, inputs: torch.Tensor) -> torch.Tensor:
         """The LSTM's outputs (L,B,H), made with another input that is always 0."""
-        # Matrix units multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
+        # Matrix units (AMX) multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
         weights = [weight for layer in self.rnn.all_weights for weight in layer]
         weights[0] = F.pad(weights[0], (0, 1))
         zeros = inputs.new_zeros(self.layers, inputs.shape[1], self.hiddens)

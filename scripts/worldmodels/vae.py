@@ -41,8 +41,8 @@ class ConvVAEEncoder(nn.Module):
 
     @staticmethod
     def narrow(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        """conv(x) to a map of few pixels: a matrix product of their patches."""
-        # On a CPU, a V that learns saves half of torch's convolution, mostly backward; one that encodes a third.
+        """conv(x), 4 x 4 with stride 2, to a map of few pixels: a matrix product of their patches."""
+        # torch's convolution of so few takes longer on a CPU, backward several times as long; see bench/README.md.
         height, width = ((side - 2) // 2 for side in x.shape[2:])
         rows = x.permute(0, 2, 3, 1)
         patches = [rows[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] for i in range(height) for j in range(width)]
