@@ -63,12 +63,14 @@ class MDRNN(_MDRNNBase):
     def widened(self, inputs: torch.Tensor) -> torch.Tensor:
         """The LSTM's outputs (L,B,H), made with another input that is always 0."""
         # Matrix units (AMX) multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
-        weights = [weight for layer in self.rnn.all_weights for weight in layer]
-        weights[0] = F.pad(weights[0], (0, 1))
+        first, *rest = self.rnn.parameters()
+        weights = [F.pad(first, (0, 1)), *rest]
         zeros = inputs.new_zeros(self.layers, inputs.shape[1], self.hiddens)
-        start, dropout = (zeros, zeros), 0.0
-        more = (True, self.layers, dropout, self.training, False, False)  # biases; not bidirectional, time first
-        return torch.lstm(F.pad(inputs, (0, 1)), start, weights, *more)[0]
+        outputs, *_ = torch.lstm(
+            F.pad(inputs, (0, 1)), (zeros, zeros), weights, has_biases=True, num_layers=self.layers,
+            dropout=0.0, train=self.training, bidirectional=False, batch_first=False,
+        )  # fmt: skip
+        return outputs
 
 
 class MDRNNCell(_MDRNNBase):

@@ -1,5 +1,6 @@
 """V: the convolutional variational auto-encoder (paper, section 2.2 and appendix A.1)."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -27,8 +28,8 @@ class ConvVAEEncoder(nn.Module):
             self.convs.append(self.conv4)
         for _ in self.convs:
             height, width = (height - 2) // 2, (width - 2) // 2
-        self.pixels = height * width  # of the last map
-        features = self.convs[-1].out_channels * self.pixels
+        self.map = height, width  # of the last convolution
+        features = self.convs[-1].out_channels * height * width
         self.fc_mu = nn.Linear(features, latent_size)
         self.fc_logsigma = nn.Linear(features, latent_size)
 
@@ -36,19 +37,18 @@ class ConvVAEEncoder(nn.Module):
         *first, last = self.convs
         for conv in first:
             x = F.relu(conv(x))
-        x = F.relu(self.narrow(last, x) if self.pixels <= 4 else last(x)).flatten(1)
+        x = F.relu(self.narrow(last, x) if math.prod(self.map) <= 4 else last(x)).flatten(1)
         return self.fc_mu(x), self.fc_logsigma(x)
 
-    @staticmethod
-    def narrow(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        """conv(x), 4 x 4 with stride 2, to a map of few pixels: a matrix product of their patches."""
+    def narrow(self, conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        """conv(x), the last one, to a map of few pixels: a matrix product of their patches."""
         # torch's convolution of so few takes longer on a CPU, backward several times as long; see bench/README.md.
-        height, width = ((side - 2) // 2 for side in x.shape[2:])
+        height, width = self.map
         rows = x.permute(0, 2, 3, 1)
         patches = [rows[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] for i in range(height) for j in range(width)]
         weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
         outputs = F.linear(torch.stack(patches, 1).flatten(2), weight, conv.bias)
-        return outputs.transpose(1, 2).unflatten(2, (height, width))
+        return outputs.transpose(1, 2).unflatten(2, self.map)
 
 
 class ConvVAEDecoder(nn.Module):
