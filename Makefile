@@ -44,9 +44,10 @@ lint: .venv/dev
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-# Debian's python3 has no ensurepip, so the machine's pip fills the environment.
+# Debian's python3 has no ensurepip, so the machine's pip fills the environment. One that was made by hand, as for a
+# cluster, is added to, not cleared: jobs may be running in it.
 .venv/run: requirements.txt requirements-envpool.txt
-	$(PYTHON) -m venv --without-pip --clear .venv
+	$(PYTHON) -m venv --without-pip $(if $(wildcard .venv/run),--clear) .venv
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-envpool.txt \
 	  || echo "EnvPool has no wheel for this machine: gymnasium will step everything, about eight times slower"

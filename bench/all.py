@@ -37,6 +37,7 @@ def main(args) -> None:
     for program, needs_run in PROGRAMS.items():
         flags = ["--threads", str(args.threads), "--output", str(common.RESULTS / f"{program}.json")]
         flags += ["--rounds", str(args.rounds)] if args.rounds else []
+        flags += ["--cpu-time"] if args.cpu_time else []
         if needs_run:
             flags += ["--logdir", args.logdir, "--device", args.device]
             flags += ["--data-dir", args.data_dir] if args.data_dir else []

@@ -77,7 +77,7 @@ PRODUCTS = [
 ]
 
 # What a user has plugged in: the code of the environment, and of V's network.
-OF_ENV = CONFIG.env.import_
+OF_ENV = CONFIG.env.module
 OF_VAE = CONFIG.vae.model if ":" in CONFIG.vae.model else ""
 
 # The interpreter that has the dependencies: a conda environment's, or the one that runs Snakemake.
@@ -130,6 +130,15 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
         return " ".join([*parts, *more.split(), *more_flags])
 
     return whole
+
+
+def extend_profile(names):
+    """What a profile says of a stage's threads and resources holds for the rules that names(stage) gives, too."""
+    profile = workflow.resource_settings
+    for table in ("overwrite_threads", "overwrite_resources"):
+        said = dict(getattr(profile, table))
+        more = {name: said[stage] for stage in said for name in names(stage)}
+        setattr(profile, table, more | said)
 
 
 def growing(amount):
@@ -188,7 +197,8 @@ def report_score():
     test = json.loads(path.read_text(encoding="utf-8"))
     score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
     # Ahead of the other flags, which may end in targets.
-    show = ["snakemake", "--report", f"{LOGDIR}/report.html", *sys.argv[1:]]
+    program = "snakemake" if shutil.which("snakemake") else sys.argv[0]
+    show = [program, "--report", f"{LOGDIR}/report.html", *sys.argv[1:]]
     print(f"score: {score}, {path}", file=sys.stderr)
     print(f"to look at it: {shlex.join(show)}", file=sys.stderr)
 

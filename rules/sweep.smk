@@ -2,12 +2,7 @@
 # consumes: what a run consumes
 # produces: a run in each <logdir>/seed_<seed>, with rollouts of its own; <logdir>/seeds.json, their scores
 
-# What a profile says of a stage's threads and resources holds for that stage of every run.
-PROFILE = workflow.resource_settings
-for table in ("overwrite_threads", "overwrite_resources"):
-    stages = dict(getattr(PROFILE, table))
-    runs = {f"seed_{s}_{rule}": stages[rule] for s in SEEDS for rule in stages}
-    setattr(PROFILE, table, stages | runs)
+extend_profile(lambda stage: [f"seed_{seed}_{stage}" for seed in SEEDS])
 
 for seed in sorted(set(SEEDS)):
     run = f"seed_{seed}"

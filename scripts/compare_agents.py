@@ -21,7 +21,7 @@ KEYS = ("mean", "std", "mean_95_interval", "episodes", "env_steps")
 
 def main(args) -> None:
     paths = {Path(path).parent.name: path for path in args.variants} | {"full": args.full}
-    tests = {name: checkpoint.read_json(paths[name], KEYS) for name in sorted(paths, key=list(NAMES).index)}
+    tests = {name: checkpoint.read_json(paths[name], KEYS) for name in sorted(paths, key=order)}
     agents = {name: {key: test[key] for key in KEYS} for name, test in tests.items()}
     env = tests["full"].get("env")
     checkpoint.write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents})
@@ -32,13 +32,18 @@ def main(args) -> None:
         log.info("%s", line)
 
 
+def order(name: str) -> tuple:
+    """The agents as in NAMES, then others by their names, the full one last."""
+    return name == "full", list(NAMES).index(name) if name in NAMES else len(NAMES), name
+
+
 def table(agents: dict[str, dict]) -> str:
     """The agents as a Markdown table."""
     rows = ["| agent | return | 95 % interval of the mean | episodes | environment steps |", "|---|---|---|---|---|"]
     for name, test in agents.items():
         low, high = test["mean_95_interval"]
         rows.append(
-            f"| {NAMES[name]} | {test['mean']:.1f} +- {test['std']:.1f} | {low:.1f} to {high:.1f} "
+            f"| {NAMES.get(name, name)} | {test['mean']:.1f} +- {test['std']:.1f} | {low:.1f} to {high:.1f} "
             f"| {test['episodes']} | {test['env_steps']['total']} |"
         )
     return "\n".join(rows) + "\n"
@@ -52,7 +57,7 @@ def draw(agents: dict[str, dict], env: str, file) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 2.6), layout="constrained")
-    labels = [NAMES[name] for name in agents]
+    labels = [NAMES.get(name, name) for name in agents]
     means = [test["mean"] for test in agents.values()]
     halves = [(test["mean_95_interval"][1] - test["mean_95_interval"][0]) / 2 for test in agents.values()]
     axes.barh(labels, means, xerr=halves, color="tab:blue", capsize=4)

@@ -19,7 +19,7 @@ import torch
 
 from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.actions import ActionCodec
-from worldmodels.agent import Squash, WorldModel, load_world_model
+from worldmodels.agent import WorldModel, load_world_model
 from worldmodels.cli import log
 from worldmodels.controller import load_controller
 from worldmodels.decoding import decode
@@ -115,7 +115,7 @@ def main(args) -> None:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
     world = load_world_model(run.logdir, cli.device(run.device))
     controller, saved = load_controller(f"{run.logdir}/ctrl/best.tar")
-    squash = Squash(saved["config"]["squash"], action_space(env), world.device)
+    squash = world.squash(saved["config"]["squash"], action_space(env))
     controller.to(world.device)
 
     def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:

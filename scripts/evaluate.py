@@ -29,7 +29,7 @@ def main(args) -> None:
         raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     options = settings.options(env, (settings.RESULT,))
-    identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.import_,))
+    identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.module,))
     if args.shard is not None:
         name = f"{args.shard}_of_{test.shards}"
         seeds = seeds[args.shard :: test.shards]

@@ -20,7 +20,7 @@ def main(args) -> None:
     checkpoint.prepare_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
-    identity = cli.identity(run.seed, *options, versions(backend), *models, users=(env.import_,))
+    identity = cli.identity(run.seed, *options, versions(backend), *models, users=(env.module,))
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
     checkpoint.write_best(f"{run.logdir}/ctrl", best)
     log.info(

@@ -6,6 +6,8 @@ Reads <logdir>/latents/latents_<n>.npz or, with --precompute-latents false, enco
 <logdir>/mdrnn/checkpoint.tar is the state that a stopped run continues from.
 """
 
+from functools import partial
+
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.datasets import buffer_files
@@ -26,7 +28,6 @@ def main(args) -> None:
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, device)
     split = {"num_test_files": values.num_test_files}
-    held_out = {**split, "train": values.num_test_files == 0}  # without any, the training episodes are validated on
     if precomputed:
         path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
         data = [path]
@@ -35,11 +36,15 @@ def main(args) -> None:
             raise UserError(
                 f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
             )
-        train, test = (LatentSequenceDataset(path, values.seq_len, **part) for part in (split, held_out))
+        train = LatentSequenceDataset(path, values.seq_len, **split)
+        held_out = partial(LatentSequenceDataset, path, values.seq_len)
     else:
         data = files = cli.rollout_files(args)
         memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
-        train, test = (SequenceDataset(seq_len=values.seq_len, **memory, **part) for part in (split, held_out))
+        train = SequenceDataset(seq_len=values.seq_len, **memory, **split)
+        held_out = partial(SequenceDataset, seq_len=values.seq_len, **memory)
+    # Without held-out episodes the training episodes are validated on.
+    test = held_out(**split, train=False) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [weights, *data])

@@ -89,6 +89,14 @@ def test_extra_reads_like_attributes():
         ({"ctrl": {"squash": ["tan"]}}, "ctrl.squash: expected one of tanh"),
         ({"rollouts": {"ou_mean": [0, "x"]}}, "rollouts.ou_mean: expected a list of float, found 'x' in it"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
+        (
+            {"rollouts": {"mixture": {"brownain": 1.0}}},
+            "rollouts.mixture: expected positive weights of random, brownian",
+        ),
+        (
+            {"rollouts": {"policy": "agent", "agent": "results/carracing"}},
+            "rollouts.agent: expected another run's logdir",
+        ),
     ],
 )
 def test_mistakes_are_named(given, message):
@@ -104,6 +112,8 @@ def test_flags_carry_every_value(cls):
     for f in settings.settable(cls):
         if f.type in odd and not f.metadata["choices"]:
             setattr(made, f.name, odd[f.type])
+    if isinstance(made, config.RolloutsConfig):
+        made.mixture = {"random": 0.25, "ou": 1}  # its names are checked
     parser = argparse.ArgumentParser()
     settings.add_flags(parser, cls)
     line = settings.options(made, (settings.RESULT, settings.BUDGET, settings.RUNTIME))

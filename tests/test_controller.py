@@ -385,6 +385,11 @@ def idle_policy(alive, z, h):
     return torch.zeros(len(alive), 3)
 
 
+def test_models_of_another_environment_are_named(world):
+    with pytest.raises(UserError, match=r"best.tar: expected an M that knows.*Discrete\(4\), as 4 numbers, found 3"):
+        world.squash([], gym.spaces.Discrete(4))
+
+
 def test_ended_episodes_leave_the_batch(world):
     lanes = FakeLanes([[1.0] * 3, [2.0] * 5, [1.0]])
     returns, lengths = play_episodes(world, lanes, idle_policy)
@@ -404,6 +409,13 @@ def test_a_stalled_episode_is_charged_as_if_it_had_stalled_on(world):
     np.testing.assert_allclose(returns, [sum(rewards[0]), sum(rewards[1])], rtol=1e-6)
     whole, _ = play_episodes(world, FakeLanes(rewards), idle_policy, time_limit=100)
     np.testing.assert_allclose(returns, whole, rtol=1e-6)
+
+
+def test_a_stalled_episode_is_not_charged_beyond_the_environments_limit(world):
+    lanes = FakeLanes([[1.0] + [-0.1] * 99])
+    lanes.limit = 50
+    returns, _ = play_episodes(world, lanes, idle_policy, time_limit=100, stall_limit=10)
+    np.testing.assert_allclose(returns, [1.0 - 0.1 * 49], rtol=1e-6)
 
 
 @pytest.mark.parametrize("width", [0, 4])

@@ -117,7 +117,9 @@ def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp
     done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2)
     assert "continuing after epoch 1" in done.stderr
     done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2, "--learning-rate", 0.01)
-    assert "belongs to another configuration, code or data; starting over" in done.stderr
+    assert "belongs to another configuration, code or data; kept as" in done.stderr and "continuing" not in done.stderr
+    done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 3)
+    assert "were here before" in done.stderr and "continuing after epoch 2" in done.stderr
 
 
 @pytest.mark.parametrize(

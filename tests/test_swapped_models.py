@@ -10,13 +10,14 @@ from torch import nn
 
 from worldmodels import fingerprint as fingerprints
 from worldmodels.agent import WorldModel
-from worldmodels.config import load
+from worldmodels.config import EnvConfig, load
 from worldmodels.controller import (
     Controller,
     ManyControllers,
     flatten_parameters,
     make_controller,
 )
+from worldmodels.envs import make_gymnasium
 from worldmodels.mdrnn import MDRNN, get_loss, to_cell
 from worldmodels.settings import UserError
 from worldmodels.strategy import EvolutionStrategy
@@ -130,8 +131,18 @@ def test_classes_that_cannot_be_v_are_named(mine, model, message):
         make_vae(model, 3, 5, 20, 30)
 
 
+@pytest.mark.parametrize("text, why", [("(", "SyntaxError"), ("x", "NameError: name 'x' is not defined")])
+def test_mistakes_in_ones_own_module_are_named(mine, text, why):
+    mine.with_name(f"broken_{why[0]}.py").write_text(text)
+    with pytest.raises(UserError, match=rf"vae.model: expected .*broken_{why[0]}:X.* \({why}"):
+        make_vae(f"broken_{why[0]}:X", 3, 5, 20, 30)
+    with pytest.raises(UserError, match=rf"env.import: expected a module to import, found 'broken_{why[0]}' \({why}"):
+        make_gymnasium(EnvConfig(import_=f"broken_{why[0]}"))
+
+
 def test_ones_own_code_counts(mine):
-    """Of a module the file, of a package all files, but no comments; what is not found here counts for nothing."""
+    """Of a module the file and its neighbours that it imports, of a package all files, but no comments; what is not
+    found here counts for nothing."""
 
     def count(*users: str) -> str:
         fingerprints.bare.cache_clear()
@@ -150,6 +161,13 @@ def test_ones_own_code_counts(mine):
     before = count("my_arena")
     (mine.parent / "my_arena/more.py").write_text("X = 2")
     assert count("my_arena") != before
+    mine.write_text(MINE + "\nimport my_blocks\n")
+    (mine.parent / "my_blocks.py").write_text("import torch, my_parts.more")
+    (mine.parent / "my_parts").mkdir()
+    (mine.parent / "my_parts/__init__.py").touch()
+    before = count("mine_vae:Flat")
+    (mine.parent / "my_parts/more.py").write_text("X = 2")
+    assert count("mine_vae:Flat") != before
     assert count("worldmodels.vae:ConvVAE") != plain
 
 

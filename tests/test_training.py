@@ -85,16 +85,25 @@ def test_checkpoints_are_never_unpickled(tmp_path):
         checkpoint.load(tmp_path / "x.tar", ("a", "b"))
 
 
-def test_states_of_another_identity_are_left_and_damaged_ones_set_aside(tmp_path):
+def test_states_of_another_identity_are_kept_and_damaged_ones_set_aside(tmp_path):
     path, said = tmp_path / "checkpoint.tar", []
     assert checkpoint.load_state(path, "mine", said.append) is None and not said
     checkpoint.save(path, {"identity": "mine", "x": 1})
     assert checkpoint.load_state(path, "mine", said.append)["x"] == 1 and not said
     assert checkpoint.load_state(path, "other", said.append) is None
-    assert "belongs to another configuration, code or data" in said[0]
+    assert "belongs to another configuration, code or data; kept as" in said[0] and not path.exists()
+    checkpoint.save(path, {"identity": "other", "x": 2})
+    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
+    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
+    assert checkpoint.load_state(path, "other", said.append)["x"] == 2
+    said.clear()
     path.write_bytes(b"damaged")
-    assert checkpoint.load_state(path, "mine", said.append) is None
-    assert "set aside as" in said[1] and (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
+    assert checkpoint.load_state(path, "new", said.append) is None
+    assert (
+        len(said) == 1
+        and "set aside as" in said[0]
+        and (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
+    )
 
 
 def test_best_json_tells_of_best_tar(tmp_path):

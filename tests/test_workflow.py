@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, planned, run_script, run_snakemake
 from PIL import Image
 
+import compare_agents
 from worldmodels.controller import Controller
 from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE
@@ -140,6 +141,18 @@ def test_a_sweep_is_a_run_for_each_seed(tmp_path):
     assert "results/carracing/seed_2/vae/best.tar" in vae and "threads: 3" in vae
     refused = run_snakemake("-n", "--config", "seeds=[1,x]", cwd=tmp_path, check=False)
     assert "config: seeds: expected a list of numbers of at least 0, found [1, 'x']" in refused.stdout + refused.stderr
+
+
+def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
+    resources = ["--set-threads", "mdrnn=3", "--set-resources", "ctrl:mem_mb=1234"]
+    said = run_snakemake("-n", "--cores", 4, *resources, "ablation", cwd=tmp_path).stdout
+    for rule, told in (("ablation_mdrnn", "threads: 3"), ("ablation_ctrl", "mem_mb=1234")):
+        assert all(told in job for job in re.findall(rf"rule {rule}:.*?\n\n", said, re.S)) and f"rule {rule}:" in said
+
+
+def test_agents_are_compared_in_a_fixed_order():
+    names = ["full", "v_gru", "random_m", "v_only"]
+    assert sorted(names, key=compare_agents.order) == ["v_only", "random_m", "v_gru", "full"]
 
 
 def test_scores_of_several_runs_are_compared(tmp_path):

@@ -19,18 +19,33 @@ from worldmodels.vae import VAE, encode, load_vae
 class WorldModel:
     """The trained V and M on one device.
 
-    env_steps: steps of the environment that they were trained on.
+    env_steps: steps of the environment that they were trained on. logdir: where they are from.
     """
 
     vae: VAE
     cell: MDRNNCell
     device: torch.device
     env_steps: int
+    logdir: str = ""
 
     def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> list[torch.Tensor]:
         """What ctrl.features names, for a controller: z (B,n), h and c (B,H) of M's last layer."""
         parts = dict(zip("hc", self.cell.last_layer(hidden)), z=z)
         return [parts[name] for name in names]
+
+    def squash(self, names: list[str], space: gym.Space) -> "Squash":
+        """What turns a controller's outputs into actions of this space.
+
+        Raises:
+            UserError: M knows actions of another size, or the names do not suit the space.
+        """
+        made = Squash(names, space, self.device)
+        if made.codec.size != self.cell.actions:
+            raise UserError(
+                f"{self.logdir}/mdrnn/best.tar: expected an M that knows the environment's actions, {space}, as "
+                f"{made.codec.size} numbers, found {self.cell.actions}: it is of another environment"
+            )
+        return made
 
 
 def load_world_model(logdir: str, device: torch.device) -> WorldModel:
@@ -50,7 +65,8 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
         raise UserError(
             f"{logdir}/mdrnn/best.tar: expected M trained on latents of {logdir}/vae/best.tar, found another V's"
         )
-    return WorldModel(vae, to_cell(mdrnn).eval().requires_grad_(False), device, saved.get("env_steps", 0))
+    cell = to_cell(mdrnn).eval().requires_grad_(False)
+    return WorldModel(vae, cell, device, saved.get("env_steps", 0), logdir)
 
 
 class Squash:
@@ -106,8 +122,8 @@ def play_episodes(
         policy: (alive lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A); with a
             width, all features and actions have so many rows.
         time_limit: longest episode, steps; 0: as the environment has it.
-        stall_limit: end an episode after so many steps without a positive reward and charge it for the steps up to
-            time_limit what those steps cost on average; 0: never.
+        stall_limit: end an episode after so many steps without a positive reward and charge it for the steps that
+            it could have lasted what those steps cost on average; 0: never.
         features: what the policy is shown, see ctrl.features.
         width: rows of every batch, of which ended episodes keep theirs. An episode's last bits depend on the size of
             the batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone.
@@ -121,7 +137,7 @@ def play_episodes(
     returns, lengths = np.zeros(len(seen)), np.zeros(len(seen), np.int64)
     stalled, stall_rewards = np.zeros(len(seen), np.int64), np.zeros(len(seen))
     hidden = world.cell.get_init_hidden(len(frames))
-    step, limit = 0, time_limit or lanes.limit
+    step, limit = 0, min(time_limit or lanes.limit, lanes.limit)
     while len(alive):
         z, _ = encode(world.vae, torch.from_numpy(frames))
         actions = policy(alive, *world.features(features, z, hidden))

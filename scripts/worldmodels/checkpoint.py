@@ -178,24 +178,39 @@ def digest(path: str | Path) -> str:
 
 
 def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:
-    """A stage's saved state if it belongs to the same configuration, code and data, else None.
+    """A stage's saved state if there is one of the same configuration, code and data, else None.
 
-    A state of another identity is left out; a damaged one is set aside as *.damaged. Both are reported.
+    A state of another identity is kept as <stem>.<the identity's first 8 digits>.tar, from where it is taken up again
+    once that identity is back; a damaged one is set aside as *.damaged. All is reported.
     """
     path = Path(path)
+    state = read_state(path, report)
+    if state is not None and state["identity"] == identity:
+        return state
+    if state is not None:
+        aside = path.with_name(f"{path.stem}.{state['identity'][:8]}.tar")
+        os.replace(path, aside)
+        report(f"{path}: belongs to another configuration, code or data; kept as {aside}, starting over")
+    kept = path.with_name(f"{path.stem}.{identity[:8]}.tar")
+    state = read_state(kept, report)
+    if state is None or state["identity"] != identity:
+        return None
+    os.replace(kept, path)
+    report(f"{path}: this configuration, code and data were here before; taken up from {kept}")
+    return state
+
+
+def read_state(path: Path, report: Callable[[str], None]) -> dict | None:
+    """A saved state of whatever identity; a damaged one is set aside."""
     if not path.exists():
         return None
     try:
-        state = load(path, ("identity",))
+        return load(path, ("identity",))
     except UserError as error:
         aside = path.with_name(path.name + ".damaged")
         os.replace(path, aside)
         report(f"{error}; set aside as {aside}, starting over")
         return None
-    if state["identity"] != identity:
-        report(f"{path}: belongs to another configuration, code or data; starting over")
-        return None
-    return state
 
 
 def write_best(folder: str | Path, best: dict, history: list[dict] | None = None) -> None:

@@ -87,6 +87,14 @@ class EnvConfig(Section):
         choices=("auto", "gymnasium", "envpool"),
     )
 
+    @property
+    def module(self) -> str:
+        """The module that registers the environment: `import`, or what stands before a colon in `id`."""
+        return self.import_ or self.id.rpartition(":")[0]
+
+
+POLICIES = ("random", "brownian", "ou", "agent", "mixture")
+
 
 @dataclass
 class RolloutsConfig(Section):
@@ -101,7 +109,7 @@ class RolloutsConfig(Section):
         "random: action_space.sample(); brownian: a random walk in the action space; "
         "ou: Ornstein-Uhlenbeck noise around ou_mean; of discrete actions the one whose walk or noise is highest; "
         "agent: the trained agent of another run; mixture: each episode draws one of them",
-        choices=("random", "brownian", "ou", "agent", "mixture"),
+        choices=POLICIES,
     )
     env_name: str = elsewhere("CarRacing-v3", "env.id")
     mixture: dict = suited(
@@ -131,6 +139,13 @@ class RolloutsConfig(Section):
         high=1.0,
     )
     compress: bool = option(True, "deflate the .npz files (about 7 times smaller, 0.1 ms a frame)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known, weights = POLICIES[:-1], self.mixture.values()
+        sound = set(self.mixture) <= set(known) and all(type(w) in (int, float) and w >= 0 for w in weights)
+        if self.policy == "mixture" and not (sound and any(weights)):
+            raise UserError(f"rollouts.mixture: expected positive weights of {', '.join(known)}, found {self.mixture}")
 
 
 @dataclass
@@ -390,6 +405,8 @@ def check_together(loaded: types.SimpleNamespace) -> None:
             raise UserError(f"{name}.num_test_files: expected fewer than the {there} rollouts, found {held_out}")
     if needs_agent(loaded.rollouts) and not loaded.rollouts.agent:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
+    if needs_agent(loaded.rollouts) and Path(loaded.rollouts.agent).resolve() == Path(loaded.logdir).resolve():
+        raise UserError(f"rollouts.agent: expected another run's logdir, found this run's own, {loaded.logdir}")
     if loaded.mdrnn.seq_len > longest:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
     if loaded.mdrnn.cell == "gru" and "c" in loaded.ctrl.features:

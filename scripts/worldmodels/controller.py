@@ -157,7 +157,7 @@ def prepare_worker(
     """Load V and M once in a worker process, in which so many threads will step EnvPool's environments."""
     global WORKER
     world = load_world_model(logdir, worker_device(device, number))
-    squash = Squash(config.squash, action_space(env), world.device)
+    squash = world.squash(config.squash, action_space(env))
     WORKER = Worker(world, env, backend, config, squash, threads)
 
 

@@ -25,8 +25,9 @@ def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -
     global AGENT
     device = worker_device(device_name, number)
     controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
-    squash = Squash(saved["config"]["squash"], action_space(env), device)
-    AGENT = load_world_model(logdir, device), controller.to(device), squash, env
+    world = load_world_model(logdir, device)
+    squash = world.squash(saved["config"]["squash"], action_space(env))
+    AGENT = world, controller.to(device), squash, env
 
 
 Episodes = dict[int, list]  # seed -> [return, length]

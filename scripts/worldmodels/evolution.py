@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint, cli, interrupts, seeding
-from worldmodels.agent import Squash, load_world_model
+from worldmodels.agent import load_world_model
 from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import (
     Evaluator,
@@ -237,7 +237,8 @@ def train_controller(
     folder = Path(config.logdir) / "ctrl"
     world = load_world_model(config.logdir, torch.device("cpu"))
     controller = make_controller(config.to_dict(), world)
-    Squash(config.squash, action_space(env), cli.device(device))  # what is wrong should end here, not in a worker
+    cli.device(device)  # what is wrong should end here, not in a worker
+    world.squash(config.squash, action_space(env))
     size = len(flatten_parameters(controller))
     if size > LARGE and not config.cma.get("CMA_diagonal"):
         told = "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without"

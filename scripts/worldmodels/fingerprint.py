@@ -67,15 +67,37 @@ def modules(script: str | Path) -> list[Path]:
 
 
 def users_files(name: str) -> list[Path]:
-    """The files of a user's module or package, named `module` or `module:Class`; none if it is not found here."""
+    """The files of a user's module or package, named `module` or `module:Class`, and of those beside it, or in the
+    working directory, that it imports; none if it is not found here."""
     top, *rest = name.partition(":")[0].split(".")
     if top == PACKAGE.name and rest:
         return modules(PACKAGE / f"{rest[0]}.py")
-    spec = PathFinder.find_spec(top, [*sys.path, os.getcwd()]) if top else None
-    if spec is None or spec.origin is None:
-        return []
-    origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    found, queue, places = {}, [top] if top else [], [*sys.path, os.getcwd()]
+    while queue:
+        top = queue.pop()
+        spec = PathFinder.find_spec(top, places) if top not in found else None
+        if spec is None or spec.origin is None:
+            continue
+        origin = Path(spec.origin)
+        package = bool(spec.submodule_search_locations)
+        found[top] = sorted(origin.parent.rglob("*.py")) if package else [origin]
+        if "site-packages" in origin.parts:
+            break
+        if len(found) == 1:
+            places = [str(origin.parents[1] if package else origin.parent), os.getcwd()]
+        queue += sorted(set().union(*map(top_level, found[top])))
+    return [path for top in sorted(found) for path in found[top]]
+
+
+def top_level(path: Path) -> set[str]:
+    """The first parts of all names that a user's file imports; none of a broken or binary one."""
+    try:
+        nodes = list(ast.walk(parse(path)))
+    except (SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in names} - {PACKAGE.name}
 
 
 def users_code(path: Path) -> str:

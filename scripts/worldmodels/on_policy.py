@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint
-from worldmodels.agent import Squash, load_world_model
+from worldmodels.agent import load_world_model
 from worldmodels.controller import load_controller
 from worldmodels.vae import encode
 
@@ -37,7 +37,7 @@ class AgentDriver:
 
     def __init__(self, agent: EarlierAgent, space: gym.Space, noise: np.ndarray) -> None:
         self.agent, self.noise = agent, noise
-        self.squash = Squash(agent.squash, space, agent.world.device)
+        self.squash = agent.world.squash(agent.squash, space)
         self.hidden = agent.world.cell.get_init_hidden(1)
 
     @torch.inference_mode()

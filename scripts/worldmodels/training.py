@@ -209,4 +209,4 @@ def random_states() -> list[torch.Tensor]:
 def set_random_states(states: list[torch.Tensor]) -> None:
     torch.set_rng_state(states[0])
     if states[1:]:
-        torch.cuda.set_rng_state_all(states[1:])
+        torch.cuda.set_rng_state_all(states[1:][: torch.cuda.device_count()])  # which may be fewer now

@@ -35,9 +35,9 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     budget = buffer_files(files, config.memory_gb)
     train = ObservationDataset(files=files, num_test_files=config.num_test_files, buffer_size=budget)
     # Without held-out files the training files are validated on: the schedule needs a loss.
-    test = ObservationDataset(
-        files=files, num_test_files=config.num_test_files, train=config.num_test_files == 0, buffer_size=budget
-    )
+    test = train
+    if config.num_test_files:
+        test = ObservationDataset(files=files, num_test_files=config.num_test_files, train=False, buffer_size=budget)
     height, width, channels = train.group.observations.shape[1:]
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
