@@ -145,7 +145,7 @@ def test_a_sweep_is_a_run_for_each_seed(tmp_path):
 
 def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
     resources = ["--set-threads", "mdrnn=3", "--set-resources", "ctrl:mem_mb=1234"]
-    said = run_snakemake("-n", "--cores", 4, *resources, "ablation", cwd=tmp_path).stdout
+    said = run_snakemake("-n", "--cores", 4, *resources, "--", "ablation", cwd=tmp_path).stdout
     for rule, told in (("ablation_mdrnn", "threads: 3"), ("ablation_ctrl", "mem_mb=1234")):
         assert all(told in job for job in re.findall(rf"rule {rule}:.*?\n\n", said, re.S)) and f"rule {rule}:" in said
 
