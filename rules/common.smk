@@ -133,12 +133,23 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
 
 
 def extend_profile(names):
-    """What a profile says of a stage's threads and resources holds for the rules that names(stage) gives, too."""
+    """What a profile says of a stage's threads and resources holds for the rules that names(stage) gives, too.
+
+    To be called before the first rule: there Snakemake takes up the profile.
+    """
     profile = workflow.resource_settings
     for table in ("overwrite_threads", "overwrite_resources"):
         said = dict(getattr(profile, table))
         more = {name: said[stage] for stage in said for name in names(stage)}
         setattr(profile, table, more | said)
+
+
+VARIED = (
+    "mdrnn",
+    "ctrl",
+    "evaluate",
+)  # stages of which rules/ablation.smk has variants
+extend_profile(lambda stage: [f"ablation_{stage}"] if stage in VARIED else [])
 
 
 def growing(amount):
