@@ -10,12 +10,6 @@ VARIANTS = {
     "random_m": {"mdrnn": {"num_epochs": 0}},
 }
 
-extend_profile(
-    lambda stage: (
-        [f"ablation_{stage}"] if stage in ("mdrnn", "ctrl", "evaluate") else []
-    )
-)
-
 
 # What a variant shares with the run is linked into its folder, which scripts then take for a run's.
 rule ablation_share:
