@@ -25,7 +25,7 @@ from worldmodels.controller import load_controller
 from worldmodels.decoding import decode
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes, action_space
-from worldmodels.films import label_frames, write_film
+from worldmodels.films import check_film, label_frames, write_film
 from worldmodels.mdrnn import Hidden
 from worldmodels.settings import UserError
 from worldmodels.vae import encode
@@ -113,6 +113,9 @@ def main(args) -> None:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
+    for output in args.output:  # now, not after the drive
+        check_film(output)
+        checkpoint.prepare_folder(Path(output).absolute().parent)
     world = load_world_model(run.logdir, cli.device(run.device))
     controller, saved = load_controller(f"{run.logdir}/ctrl/best.tar")
     squash = world.squash(saved["config"]["squash"], action_space(env))
@@ -141,7 +144,6 @@ def main(args) -> None:
     label = f"a dream of M, temperature {args.temperature:g}"
     pictures = label_frames({label: frames}, notes, scale=4)
     for output in args.output:
-        checkpoint.prepare_folder(Path(output).absolute().parent)
         write_film(output, pictures, FPS / EVERY)
     log.info(
         "dream: %d steps%s, predicted return %.1f, temperature %g, %s",

@@ -503,7 +503,10 @@ def test_workers_spread_over_the_gpus(monkeypatch):
 
 @pytest.mark.parametrize("cores, expected", [(1, (1, 1)), (4, (4, 1)), (7, (4, 1)), (8, (4, 2)), (64, (4, 8))])
 def test_cores_beyond_the_pieces_of_a_generation_step_environments(cores, expected):
-    assert share_cores(cores, WMControllerConfig(pop_size=64, n_samples=1, lanes=16, max_workers=32)) == expected
+    config = WMControllerConfig(pop_size=64, n_samples=1, lanes=16, max_workers=32, max_env_steps=2500)
+    assert share_cores(cores, config) == expected
+    config.sample_growth = 1000  # which makes three times the pieces in the end
+    assert share_cores(cores, config)[0] == min(cores, 12)
 
 
 def test_episodes_a_candidate_grow_with_the_steps():

@@ -129,6 +129,7 @@ def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp
         ("train_vae", ["--data-dir", "nowhere"], "nowhere: expected rollouts (*.npz), found none"),
         ("train_vae", ["--device", "tpu9"], "device: expected auto or a device that is here, found 'tpu9'"),
         ("train_vae", ["--num-rollouts", "9"], "--shard-size: expected the number of rollouts in a shard"),
+        ("dream", ["--logdir", "nowhere", "--output", "x.mov"], "x.mov: expected a film to end in .gif, .png or .mp4"),
         ("encode_latents", ["--logdir", "nowhere"], "nowhere/vae/best.tar: expected a checkpoint, found no file"),
         ("collect_rollouts", ["--env-id", "NoSuch-v0"], "env.id: expected an environment that can be made"),
         ("evaluate", ["--logdir", "nowhere"], "nowhere/vae/best.tar: expected a file, found none"),

@@ -146,7 +146,8 @@ WORKER: Worker | None = None
 def share_cores(cores: int, config: WMControllerConfig) -> tuple[int, int]:
     """Worker processes, as many as a generation has pieces at most, and the threads of each that step environments."""
     cores = min(cores, config.max_workers)
-    pieces = -(-config.pop_size * config.n_samples // config.lanes)
+    grown = config.max_env_steps // config.sample_growth if config.sample_growth else 0
+    pieces = -(-config.pop_size * (config.n_samples + grown) // config.lanes)
     count = max(1, min(cores, pieces))
     return count, max(1, cores // count)
 

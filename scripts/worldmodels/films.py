@@ -38,6 +38,15 @@ def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int
     return pictures
 
 
+def check_film(path: str | Path) -> None:
+    """Raise UserError if no film of this name could be written: another ending, or MP4 without ffmpeg."""
+    ending = Path(path).suffix.lower()
+    if ending not in (".gif", ".png", ".mp4"):
+        raise UserError(f"{path}: expected a film to end in .gif, .png or .mp4, found {ending or 'no ending'}")
+    if ending == ".mp4" and not shutil.which("ffmpeg"):
+        raise UserError(f"{path}: expected ffmpeg to be installed for an MP4, found none; a .gif needs nothing")
+
+
 def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> None:
     """A looping GIF or animated PNG or, by the ending, an MP4 (H.264) of pictures of one size.
 
@@ -45,19 +54,18 @@ def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> Non
     Snakemake's report shows a PNG, of any size and moving; a GIF it only offers for download. The PNG is half as large.
 
     Raises:
-        UserError: another ending; MP4 without ffmpeg.
+        UserError: as check_film.
     """
+    check_film(path)
     ending = Path(path).suffix.lower()
-    if ending in (".gif", ".png"):
+    if ending == ".mp4":
+        checkpoint.write_atomically(path, lambda file: file.write(encode_mp4(path, pictures, fps)))
+    else:
         buffer = io.BytesIO()
         first, *rest = reduce_colors(pictures)
         duration = max(20, round(100 / fps) * 10)
         first.save(buffer, ending[1:].upper(), save_all=True, append_images=rest, duration=duration, loop=0)
         checkpoint.write_atomically(path, lambda file: file.write(buffer.getbuffer()))
-    elif ending == ".mp4":
-        checkpoint.write_atomically(path, lambda file: file.write(encode_mp4(path, pictures, fps)))
-    else:
-        raise UserError(f"{path}: expected a film to end in .gif, .png or .mp4, found {ending or 'no ending'}")
 
 
 def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.Image]:
@@ -87,8 +95,6 @@ def stack(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
 
 def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
     """By ffmpeg, through a file: MP4 cannot be written to a pipe without fragments, which some players refuse."""
-    if not shutil.which("ffmpeg"):
-        raise UserError(f"{path}: expected ffmpeg to be installed for an MP4, found none; a .gif needs nothing")
     temporary = Path(path).with_name(f".{Path(path).name}.ffmpeg.mp4")
     size = f"{pictures[0].width}x{pictures[0].height}"
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
