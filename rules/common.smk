@@ -208,7 +208,8 @@ def report_score():
     test = json.loads(path.read_text(encoding="utf-8"))
     score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
     # Ahead of the other flags, which may end in targets.
-    program = "snakemake" if shutil.which("snakemake") else sys.argv[0]
+    here = Path(sys.argv[0]).name == "snakemake" and not shutil.which("snakemake")
+    program = sys.argv[0] if here else "snakemake"  # as .venv/bin/snakemake
     show = [program, "--report", f"{LOGDIR}/report.html", *sys.argv[1:]]
     print(f"score: {score}, {path}", file=sys.stderr)
     print(f"to look at it: {shlex.join(show)}", file=sys.stderr)
