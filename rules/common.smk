@@ -144,11 +144,8 @@ def extend_profile(names):
         setattr(profile, table, more | said)
 
 
-VARIED = (
-    "mdrnn",
-    "ctrl",
-    "evaluate",
-)  # stages of which rules/ablation.smk has variants
+# The stages of which rules/ablation.smk has variants.
+VARIED = ("mdrnn", "ctrl", "evaluate")
 extend_profile(lambda stage: [f"ablation_{stage}"] if stage in VARIED else [])
 
 

@@ -36,15 +36,15 @@ def main(args) -> None:
             raise UserError(
                 f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
             )
-        train = LatentSequenceDataset(path, values.seq_len, **split)
-        held_out = partial(LatentSequenceDataset, path, values.seq_len)
+        sequences = partial(LatentSequenceDataset, path, values.seq_len, **split)
     else:
         data = files = cli.rollout_files(args)
         memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
-        train = SequenceDataset(seq_len=values.seq_len, **memory, **split)
-        held_out = partial(SequenceDataset, seq_len=values.seq_len, **memory)
-    # Without held-out episodes the training episodes are validated on.
-    test = held_out(**split, train=False) if values.num_test_files else train
+        sequences = partial(SequenceDataset, seq_len=values.seq_len, **memory, **split)
+    train = sequences()  # which are validated on, too, where none are held out
+    test = (
+        sequences(train=False) if values.num_test_files else train
+    )
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [weights, *data])

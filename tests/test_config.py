@@ -89,14 +89,8 @@ def test_extra_reads_like_attributes():
         ({"ctrl": {"squash": ["tan"]}}, "ctrl.squash: expected one of tanh"),
         ({"rollouts": {"ou_mean": [0, "x"]}}, "rollouts.ou_mean: expected a list of float, found 'x' in it"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
-        (
-            {"rollouts": {"mixture": {"brownain": 1.0}}},
-            "rollouts.mixture: expected positive weights of random",
-        ),
-        (
-            {"rollouts": {"policy": "agent", "agent": "results/carracing"}},
-            "rollouts.agent: expected another run's",
-        ),
+        ({"rollouts": {"mixture": {"brownain": 1.0}}}, "rollouts.mixture: expected positive weights of random"),
+        ({"rollouts": {"policy": "agent", "agent": "results/carracing"}}, "rollouts.agent: expected another run's"),
     ],
 )
 def test_mistakes_are_named(given, message):

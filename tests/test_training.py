@@ -99,11 +99,8 @@ def test_states_of_another_identity_are_kept_and_damaged_ones_set_aside(tmp_path
     said.clear()
     path.write_bytes(b"damaged")
     assert checkpoint.load_state(path, "new", said.append) is None
-    assert (
-        len(said) == 1
-        and "set aside as" in said[0]
-        and (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
-    )
+    assert len(said) == 1 and "set aside as" in said[0]
+    assert (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
 
 
 def test_best_json_tells_of_best_tar(tmp_path):

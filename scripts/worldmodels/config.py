@@ -93,7 +93,7 @@ class EnvConfig(Section):
         return self.import_ or self.id.rpartition(":")[0]
 
 
-POLICIES = ("random", "brownian", "ou", "agent", "mixture")
+POLICY_NAMES = ("random", "brownian", "ou", "agent")
 
 
 @dataclass
@@ -109,7 +109,7 @@ class RolloutsConfig(Section):
         "random: action_space.sample(); brownian: a random walk in the action space; "
         "ou: Ornstein-Uhlenbeck noise around ou_mean; of discrete actions the one whose walk or noise is highest; "
         "agent: the trained agent of another run; mixture: each episode draws one of them",
-        choices=POLICIES,
+        choices=(*POLICY_NAMES, "mixture"),
     )
     env_name: str = elsewhere("CarRacing-v3", "env.id")
     mixture: dict = suited(
@@ -142,10 +142,11 @@ class RolloutsConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known, weights = POLICIES[:-1], self.mixture.values()
-        sound = set(self.mixture) <= set(known) and all(type(w) in (int, float) and w >= 0 for w in weights)
+        weights = self.mixture.values()
+        sound = set(self.mixture) <= set(POLICY_NAMES) and all(type(w) in (int, float) and w >= 0 for w in weights)
         if self.policy == "mixture" and not (sound and any(weights)):
-            raise UserError(f"rollouts.mixture: expected positive weights of {', '.join(known)}, found {self.mixture}")
+            names = ", ".join(POLICY_NAMES)
+            raise UserError(f"rollouts.mixture: expected positive weights of {names}, found {self.mixture}")
 
 
 @dataclass

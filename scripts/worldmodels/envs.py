@@ -80,9 +80,8 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
     try:
         if env.import_:
             users.load(env.import_)
-    except Exception as error:  # whatever a user's module may raise
-        why = f"{type(error).__name__}: {error}"
-        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({why})") from None
+    except ImportError as error:
+        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({error})") from None
     if env.max_episode_steps:
         kwargs["max_episode_steps"] = env.max_episode_steps
     try:

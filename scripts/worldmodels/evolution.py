@@ -247,11 +247,8 @@ def train_controller(
     strategy = EvolutionStrategy(size, config.sigma0, config.pop_size, number, config.cma)
     count, threads = share_cores(cores, config)
     if threads > 1:
-        cli.log.info(
-            "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more",
-            count,
-            threads,
-        )
+        told = "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more"
+        cli.log.info(told, count, threads)
     prepared = (config.logdir, env, backend, config, device, threads)
     with workers(count, prepare_worker, *prepared, kind=config.workers) as pool:
         training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)

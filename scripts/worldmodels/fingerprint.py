@@ -24,17 +24,18 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+def imports(path: Path) -> set[str]:
+    """The dotted names of all that a file imports, anywhere in it: a.b for `from a import b`; nothing relative."""
+    nodes = list(ast.walk(parse(path)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    absolute = [node for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return names | {f"{node.module}.{alias.name}" for node in absolute for alias in node.names}
+
+
 @cache  # as is `bare`: most rules run the same few modules
 def imported(path: Path) -> set[str]:
-    """The names of the package's modules that this file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(parse(path)):
-        if isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("worldmodels.")}
-        elif isinstance(node, ast.ImportFrom) and node.module == "worldmodels":
-            names |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("worldmodels."):
-            names.add(node.module.split(".")[1])
+    """The names of the package's modules that this file imports."""
+    names = {name.split(".")[1] for name in imports(path) if name.startswith(f"{PACKAGE.name}.")}
     return names - NEUTRAL
 
 
@@ -72,32 +73,27 @@ def users_files(name: str) -> list[Path]:
     top, *rest = name.partition(":")[0].split(".")
     if top == PACKAGE.name and rest:
         return modules(PACKAGE / f"{rest[0]}.py")
-    found, queue, places = {}, [top] if top else [], [*sys.path, os.getcwd()]
+    found, queue = {}, [(top, [*sys.path, os.getcwd()])] if top else []
     while queue:
-        top = queue.pop()
+        top, places = queue.pop()
         spec = PathFinder.find_spec(top, places) if top not in found else None
         if spec is None or spec.origin is None:
             continue
         origin = Path(spec.origin)
         package = bool(spec.submodule_search_locations)
         found[top] = sorted(origin.parent.rglob("*.py")) if package else [origin]
-        if "site-packages" in origin.parts:
-            break
-        if len(found) == 1:
-            places = [str(origin.parents[1] if package else origin.parent), os.getcwd()]
-        queue += sorted(set().union(*map(top_level, found[top])))
+        if "site-packages" not in origin.parts:
+            beside = [str(origin.parents[1 if package else 0]), os.getcwd()]
+            queue += [(name, beside) for path in found[top] for name in sorted(top_level(path))]
     return [path for top in sorted(found) for path in found[top]]
 
 
 def top_level(path: Path) -> set[str]:
-    """The first parts of all names that a user's file imports; none of a broken or binary one."""
+    """The modules and packages that a user's file imports; none of a broken or binary one."""
     try:
-        nodes = list(ast.walk(parse(path)))
+        return {name.partition(".")[0] for name in imports(path)} - {PACKAGE.name}
     except (SyntaxError, ValueError):
         return set()
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.partition(".")[0] for name in names} - {PACKAGE.name}
 
 
 def users_code(path: Path) -> str:

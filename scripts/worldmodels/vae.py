@@ -157,8 +157,8 @@ def find_class(model: str) -> type[VAE]:
         raise UserError(expected)
     try:
         cls = getattr(users.load(module), name, None)
-    except Exception as error:  # whatever a user's module may raise
-        raise UserError(f"{expected} ({type(error).__name__}: {error})") from None
+    except ImportError as error:
+        raise UserError(f"{expected} ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, VAE)):
         raise UserError(expected)
     return cls
