@@ -42,9 +42,7 @@ def main(args) -> None:
         memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
         sequences = partial(SequenceDataset, seq_len=values.seq_len, **memory, **split)
     train = sequences()  # which are validated on, too, where none are held out
-    test = (
-        sequences(train=False) if values.num_test_files else train
-    )
+    test = sequences(train=False) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [weights, *data])
