@@ -14,7 +14,8 @@ from common import FLOP_TRAIN_MDRNN, Goal
 
 from worldmodels import cli
 from worldmodels.config import WMMDNRNNConfig
-from worldmodels.mdrnn import MDRNN, batch_functions
+from worldmodels.mdrnn import MDRNN
+from worldmodels.mdrnn_training import batch_functions
 from worldmodels.sequences import LatentSequenceDataset
 
 CONFIG = WMMDNRNNConfig()

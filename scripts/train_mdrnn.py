@@ -11,7 +11,7 @@ from functools import partial
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.datasets import buffer_files
-from worldmodels.mdrnn import train_mdrnn
+from worldmodels.mdrnn_training import train_mdrnn
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError
 from worldmodels.vae import load_vae

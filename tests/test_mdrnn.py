@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from worldmodels.config import WMMDNRNNConfig
-from worldmodels.mdrnn import MDRNN, MDRNNCell, batch_functions, get_loss, gmm_loss, to_cell
+from worldmodels.mdrnn import MDRNN, MDRNNCell, get_loss, gmm_loss, to_cell
+from worldmodels.mdrnn_training import batch_functions
 
 SIZES = (32, 3, 64, 5)
 

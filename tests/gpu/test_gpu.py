@@ -17,7 +17,7 @@ from worldmodels.datasets import ObservationDataset
 from worldmodels.envs import choose_backend
 from worldmodels.graphs import GraphedStep
 from worldmodels.mdrnn import MDRNN
-from worldmodels.mdrnn import batch_functions as mdrnn_functions
+from worldmodels.mdrnn_training import batch_functions as mdrnn_functions
 from worldmodels.sequences import LatentSequenceDataset
 from worldmodels.vae import ConvVAE
 from worldmodels.vae_training import batch_functions as vae_functions
