@@ -423,9 +423,10 @@ def test_hidden_states_follow_their_lanes(world, width):
     """The hidden state that the policy sees is that of a cell stepped alone, also after others have left."""
     seen = []
 
-    def policy(alive, z, h):
-        if 1 in alive:
-            i = 1 if width else list(alive).index(1)
+    def policy(lanes, z, h):
+        lanes = list(range(width) if width else lanes)
+        if 1 in lanes:
+            i = lanes.index(1)
             seen.append((z[i].clone(), h[i].clone()))
         return torch.zeros(len(z), 3)
 

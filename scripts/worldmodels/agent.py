@@ -10,6 +10,7 @@ import torch
 from worldmodels import checkpoint
 from worldmodels.actions import ActionCodec
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
+from worldmodels.graphs import GraphedFunction
 from worldmodels.mdrnn import Hidden, MDRNNCell, load_mdrnn, to_cell
 from worldmodels.settings import UserError
 from worldmodels.vae import VAE, encode, load_vae
@@ -101,14 +102,11 @@ class Squash:
         return torch.maximum(torch.minimum(torch.where(self.scaled, scaled, clipped), self.high), self.low)
 
 
-Policy = Callable[..., torch.Tensor]
-
-
 @torch.inference_mode()
 def play_episodes(
     world: WorldModel,
     lanes: GymnasiumLanes | EnvPoolLanes,
-    policy: Policy,
+    policy: Callable[..., torch.Tensor],
     time_limit: int = 0,
     stall_limit: int = 0,
     features: str = "zh",
@@ -119,30 +117,38 @@ def play_episodes(
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
     Args:
-        policy: (alive lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A); with a
-            width, all features and actions have so many rows.
+        policy: (lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A), of the lanes
+            that are alive; with a width, of all rows: slice(None). A GPU replays it as a graph.
         time_limit: longest episode, steps; 0: as the environment has it.
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps that
             it could have lasted what those steps cost on average; 0: never.
         features: what the policy is shown, see ctrl.features.
         width: rows of every batch, of which ended episodes keep theirs. An episode's last bits depend on the size of
-            the batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone.
+            the batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone;
+            on a GPU, which replays batches of one size, a row a lane.
 
     Returns:
         returns (B,) float64 and lengths (B,) int64.
     """
     seen = lanes.reset()
+    graphed = world.device.type == "cuda"
+    width = width or (len(seen) if graphed else 0)
     frames = np.concatenate([seen, np.zeros((max(0, width - len(seen)), *seen.shape[1:]), np.uint8)])
     alive = np.arange(len(seen))
     returns, lengths = np.zeros(len(seen)), np.zeros(len(seen), np.int64)
     stalled, stall_rewards = np.zeros(len(seen), np.int64), np.zeros(len(seen))
     hidden = world.cell.get_init_hidden(len(frames))
     step, limit = 0, min(time_limit or lanes.limit, lanes.limit)
+
+    def decide(frames: torch.Tensor, *hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The actions, and M's next hidden state."""
+        z, _ = encode(world.vae, frames)
+        actions = policy(slice(None) if width else alive, *world.features(features, z, hidden))
+        return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
+
+    act = GraphedFunction(decide, world.device) if graphed else decide
     while len(alive):
-        z, _ = encode(world.vae, torch.from_numpy(frames))
-        actions = policy(alive, *world.features(features, z, hidden))
-        if features != "z":
-            hidden = world.cell.remember(actions, z, hidden)
+        actions, *hidden = act(torch.from_numpy(frames), *hidden)
         chosen = actions.cpu().numpy()
         seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
         step += 1
@@ -163,7 +169,6 @@ def play_episodes(
         else:
             frames = seen[~done]
             if done.any():
-                kept = torch.from_numpy(~done).to(world.device)
-                hidden = tuple(part[kept] for part in hidden)
+                hidden = [part[torch.from_numpy(~done)] for part in hidden]
         alive = alive[~done]
     return returns, lengths

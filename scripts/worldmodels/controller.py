@@ -68,11 +68,11 @@ class ManyControllers:
             self.layers.append((matrix.unflatten(1, (rows, columns)), bias.unsqueeze(-1)))
             start += rows * columns + rows
 
-    def act(self, alive: np.ndarray, *inputs: torch.Tensor) -> torch.Tensor:
+    def act(self, which: np.ndarray | slice, *inputs: torch.Tensor) -> torch.Tensor:
         """The outputs (k, A) of these controllers (k,), each on its own row of the inputs (k, ...)."""
         x = torch.cat(inputs, dim=-1).unsqueeze(-1)
         for i, (matrix, bias) in enumerate(self.layers):
-            x = torch.baddbmm(bias[alive], matrix[alive], x.tanh() if i else x)
+            x = torch.baddbmm(bias[which], matrix[which], x.tanh() if i else x)
         return x.squeeze(-1)
 
 
@@ -129,8 +129,8 @@ class Worker:
         weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
         many = ManyControllers(weights, make_controller(self.config.to_dict(), self.world))
 
-        def policy(alive: np.ndarray, *inputs: torch.Tensor) -> torch.Tensor:
-            return self.squash(many.act(alive, *inputs))
+        def policy(which: np.ndarray | slice, *inputs: torch.Tensor) -> torch.Tensor:
+            return self.squash(many.act(which, *inputs))
 
         lanes = make_lanes(self.env, self.backend, seeds, self.threads)
         try:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 
 import numpy as np
+import torch
 
 from worldmodels import checkpoint, cli
-from worldmodels.agent import Policy, Squash, WorldModel, load_world_model, play_episodes
+from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
 from worldmodels.config import EnvConfig
 from worldmodels.controller import Controller, load_controller
 from worldmodels.envs import GymnasiumLanes, action_space, versions
@@ -33,13 +34,16 @@ def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -
 Episodes = dict[int, list]  # seed -> [return, length]
 
 
-def play(lanes: GymnasiumLanes, policy: Policy | None = None) -> Episodes:
-    """The test's episodes on the seeds of at most WIDTH lanes, by this or the agent's own policy."""
+def play(lanes: GymnasiumLanes) -> Episodes:
+    """The test's episodes on the seeds of at most WIDTH lanes."""
     assert AGENT is not None
     world, controller, squash, _ = AGENT
-    own = policy or (lambda _, *inputs: squash(controller(*inputs)))
+
+    def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
+        return squash(controller(*inputs))
+
     try:
-        returns, lengths = play_episodes(world, lanes, own, features=controller.features, width=WIDTH)
+        returns, lengths = play_episodes(world, lanes, policy, features=controller.features, width=WIDTH)
     finally:
         lanes.close()
     return {seed: [float(r), int(n)] for seed, r, n in zip(lanes.seeds, returns, lengths)}

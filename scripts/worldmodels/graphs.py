@@ -1,4 +1,4 @@
-"""Training steps on a GPU as CUDA graphs: hundreds of small kernels take much longer to launch than to run."""
+"""What a GPU does over and over as CUDA graphs: hundreds of small kernels take much longer to launch than to run."""
 
 import os
 import shutil
@@ -10,6 +10,71 @@ from torch import nn
 from worldmodels.cli import log
 
 Step = Callable[..., dict[str, torch.Tensor]]  # takes tensors; steps the optimizer; gives its terms, each ()
+
+
+class GraphedFunction:
+    """A function of tensors, called again and again with inputs of the same shapes, that the GPU replays as a whole.
+
+    What a call gives holds until the next one.
+
+    Args:
+        function: takes tensors on the device and gives some, made of its inputs and from what stays the same alone.
+            It may not wait for the GPU. One that does, with a V of one's own, is called as it is.
+    """
+
+    def __init__(self, function: Callable[..., tuple[torch.Tensor, ...]], device: torch.device) -> None:
+        self.function, self.device = function, device
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.possible = True
+
+    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.cuda.device(self.device):
+            if self.graph is None and self.possible:
+                self.capture(inputs)
+            if self.graph is None:
+                return self.function(*(tensor.to(self.device) for tensor in inputs))
+            for static, given in zip(self.inputs, inputs):
+                static.copy_(given, non_blocking=True)
+            self.graph.replay()
+            return self.outputs
+
+    def capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
+        aside(self.function, *self.inputs)
+        try:
+            self.graph, self.outputs = record(self.function, *self.inputs)
+        except RuntimeError:
+            self.possible = False
+
+
+def aside(function: Callable, *inputs: torch.Tensor):
+    """function(*inputs), on a stream of its own, as it has to be called before a capture."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        outputs = function(*inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    return outputs
+
+
+def record(function: Callable, *inputs: torch.Tensor):
+    """A graph of function(*inputs), of which nothing has run yet, and its outputs.
+
+    Raises:
+        RuntimeError: the function waits for the GPU.
+    """
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    spare = generator.clone_state()
+    try:
+        with torch.cuda.graph(graph):
+            outputs = function(*inputs)
+    except RuntimeError:
+        # torch leaves its capture's stream in place, and a generator that will not draw outside of a capture.
+        torch.cuda.set_stream(stream)
+        generator.graphsafe_set_state(spare)
+        raise
+    return graph, outputs
 
 
 class GraphedStep:
@@ -47,7 +112,7 @@ class GraphedStep:
                 return self.plain(*inputs)
             self.calls += 1
             if self.calls <= self.WARM_UP:
-                return self.aside(inputs)
+                return aside(self.step, *inputs)
             rates = [group["lr"] for group in self.optimizer.param_groups]
             if self.possible and rates != self.rates:
                 self.capture(inputs)
@@ -59,22 +124,10 @@ class GraphedStep:
             self.graph.replay()
             return self.terms
 
-    def aside(self, inputs: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
-        """A step on a stream of its own, as it has to be before a capture."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            terms = self.step(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        return terms
-
     def capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        """Record the step; nothing of it runs yet."""
         self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
-        self.graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(self.graph):
-                self.terms = self.step(*self.inputs)
+            self.graph, self.terms = record(self.step, *self.inputs)
         except RuntimeError as error:
             self.possible = False
             self.optimizer.zero_grad(set_to_none=True)

@@ -37,6 +37,7 @@ class WatchedLane(GymnasiumLanes):
     def __init__(self, env: EnvConfig, seed: int) -> None:
         super().__init__(env, [seed])
         self.frames: list[np.ndarray] = []
+        self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
         self.path: list[tuple[float, float, float]] = []
 
@@ -53,6 +54,7 @@ class WatchedLane(GymnasiumLanes):
 
     def step(self, lanes: np.ndarray, actions: np.ndarray):
         frames, rewards, *ends = super().step(lanes, actions)
+        self.actions.append(actions[0])
         self.rewards.append(float(rewards[0]))
         return self.look(frames), rewards, *ends
 
@@ -70,23 +72,16 @@ class WatchedLane(GymnasiumLanes):
 def replay(seed: int) -> Replay:
     """Play the test's episode of this seed, as a worker that evaluation.prepare_worker has prepared."""
     assert evaluation.AGENT is not None
-    world, controller, squash, env = evaluation.AGENT
-    actions = []
-
-    def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
-        chosen = squash(controller(*inputs))
-        actions.append(chosen[:1])
-        return chosen
-
+    world, _, _, env = evaluation.AGENT
     lane = WatchedLane(env, seed)
-    evaluation.play(lane, policy)
+    evaluation.play(lane)
     frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
     latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
     return Replay(
         seed,
         frames,
         latents.cpu().numpy(),
-        torch.cat(actions).cpu().numpy(),
+        np.stack(lane.actions),
         np.array(lane.rewards, np.float32),
         np.array(lane.path[:-1], np.float32).reshape(-1, 3),
         lane.track,

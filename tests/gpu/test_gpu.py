@@ -15,7 +15,7 @@ from worldmodels.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
 from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
 from worldmodels.datasets import ObservationDataset
 from worldmodels.envs import choose_backend
-from worldmodels.graphs import GraphedStep
+from worldmodels.graphs import GraphedFunction, GraphedStep
 from worldmodels.mdrnn import MDRNN
 from worldmodels.mdrnn_training import batch_functions as mdrnn_functions
 from worldmodels.sequences import LatentSequenceDataset
@@ -119,13 +119,34 @@ def test_a_changed_learning_rate_is_followed():
 
 def test_a_step_that_waits_for_the_gpu_is_launched_kernel_by_kernel(caplog):
     weight, _, step = line(0.5)
-    inner = step.step
-    step.step = lambda x: inner(x * x.max().item())
+    inner, stream = step.step, torch.cuda.current_stream()
+    step.step = lambda x: inner(x.to(GPU) * x.max().item() + 0 * torch.randn(4, device=GPU))
     caplog.set_level("INFO", cli.log.name)
     for _ in range(6):
         assert step(torch.full((4,), 2.0))["size"].item() == 16
     assert weight.item() == pytest.approx(-3.0, rel=1e-5)
     assert caplog.text.count("launched kernel by kernel") == 1
+    assert torch.cuda.current_stream() == stream
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        drawn.append(torch.randn(3, device=GPU).tolist())
+    assert drawn[0] == drawn[1]
+
+
+def test_a_replayed_function_is_the_function():
+    """What it gave may be given to it again; a function that waits for the GPU is called."""
+    matrix = torch.randn(5, 5, device=GPU)
+    replayed = GraphedFunction(lambda x, y: (x @ matrix + y, y + 1), GPU)
+    waiting = GraphedFunction(lambda x, y: (x @ matrix + y * x.isfinite().all().item(), y + 1), GPU)
+    for function in (replayed, waiting):
+        y = expected = torch.zeros(3, 5, device=GPU)
+        for _ in range(5):
+            x = torch.randn(3, 5)
+            found, y = function(x, y)
+            torch.testing.assert_close(found, x.to(GPU) @ matrix + expected)
+            expected = expected + 1
+    assert replayed.graph and not waiting.graph
 
 
 def flags(folder: Path, rollouts, epochs: int, device: str) -> list:
