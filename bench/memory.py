@@ -21,7 +21,7 @@ from common import Goal
 
 from worldmodels import checkpoint, cli
 from worldmodels.config import WMVAEConfig
-from worldmodels.datasets import ObservationDataset, buffer_files
+from worldmodels.datasets import ObservationDataset, share_memory
 from worldmodels.vae import ConvVAE
 from worldmodels.vae_training import batch_functions
 
@@ -57,7 +57,7 @@ def peak(args, folder: str, memory_gb: float) -> float:
 
 def training_rate(files: list[str], memory_gb: float, images: int, device: torch.device) -> common.Method:
     """Measures images/s over `images` of the loop; loading the first group is not counted, as it is done once."""
-    data = ObservationDataset(files=files, buffer_size=buffer_files(files, memory_gb))
+    data = ObservationDataset(files=files, buffer_size=share_memory(files, memory_gb)[0])
     vae = ConvVAE().to(device)
     _, learn = batch_functions(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, device)
 
@@ -86,7 +86,7 @@ def main(args) -> None:
             bytes_["peak, in memory"] = [peak(args, folder, 1e3)]
             allowed.append(Goal("peak, in memory", "frames", 1.3, at_most=True))
         # What is in memory at the rate that streaming is compared with: as much as fits 8 GB.
-        held = files[: min(len(files), buffer_files(files, 8))]
+        held = files[: min(len(files), share_memory(files, 8)[0])]
         methods = {
             "in memory": training_rate(held, 1e3, args.images, device),
             "streaming": training_rate(files, budget, args.images, device),

@@ -10,7 +10,7 @@ from functools import partial
 
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
-from worldmodels.datasets import buffer_files
+from worldmodels.datasets import share_memory
 from worldmodels.mdrnn_training import train_mdrnn
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError
@@ -37,12 +37,14 @@ def main(args) -> None:
                 f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
             )
         sequences = partial(LatentSequenceDataset, path, values.seq_len, **split)
+        most = most_held_out = {}
     else:
         data = files = cli.rollout_files(args)
-        memory = {"files": files, "buffer_size": buffer_files(files, args.memory_gb)}
-        sequences = partial(SequenceDataset, seq_len=values.seq_len, **memory, **split)
-    train = sequences()  # which are validated on, too, where none are held out
-    test = sequences(train=False) if values.num_test_files else train
+        sequences = partial(SequenceDataset, files=files, seq_len=values.seq_len, **split)
+        shares = share_memory(files, args.memory_gb, values.num_test_files)
+        most, most_held_out = ({"buffer_size": share} for share in shares)
+    train = sequences(**most)  # which are validated on, too, where none are held out
+    test = sequences(train=False, **most_held_out) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [weights, *data])

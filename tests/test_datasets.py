@@ -10,7 +10,7 @@ import torch
 
 from worldmodels import checkpoint, interrupts
 from worldmodels import latents as latents_module
-from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollout, split_files
+from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollout, share_memory, split_files
 from worldmodels.latents import precompute_latents
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
 from worldmodels.settings import UserError
@@ -268,3 +268,13 @@ def test_truncated_and_missing_rollouts_are_named(tmp_path, files):
         read_rollout(tmp_path / "nothing.npz")
     with pytest.raises(UserError, match=r"expected rollouts \(\*.npz\), found none"):
         RolloutDataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "fit, held_out, shares",
+    [(200, 0, (200, 0)), (200, 1, (199, 1)), (5, 4, (1, 4)), (4, 3, (2, 2)), (2, 4, (1, 1)), (0, 1, (1, 1))],
+)
+def test_training_and_held_out_rollouts_share_the_memory(files, fit, held_out, shares):
+    """Of five files; where all fit, each side has its own."""
+    frames = read_rollout(files[0])["observations"].nbytes
+    assert share_memory(files, (fit + 0.5) * frames / 1e9, held_out) == shares

@@ -198,11 +198,16 @@ class ObservationDataset(RolloutDataset):
                 return
 
 
-def buffer_files(files: list[str], memory_gb: float) -> int:
-    """How many rollouts fit memory_gb, judged by the first one's frames."""
+def share_memory(files: list[str], memory_gb: float, num_test_files: int = 0) -> tuple[int, int]:
+    """How many of the training rollouts and of the held-out ones may be in memory, which together fit memory_gb.
+
+    Judged by the first one's frames. Where not all fit, the held-out ones take at most half of it.
+    """
     if not files:
-        return 0
-    return max(2, int(memory_gb * 1e9 / read_rollout(files[0])["observations"].nbytes))
+        return 0, 0
+    fit = max(2, int(memory_gb * 1e9 / read_rollout(files[0])["observations"].nbytes))
+    held_out = min(num_test_files, max(fit // 2, fit - (len(files) - num_test_files)))
+    return fit - held_out, held_out
 
 
 def count_steps(files: list[str]) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
-from worldmodels.datasets import ObservationDataset, buffer_files
+from worldmodels.datasets import ObservationDataset, share_memory
 from worldmodels.graphs import GraphedStep, compiled
 from worldmodels.settings import result_values
 from worldmodels.training import Training
@@ -32,12 +32,13 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
     """
     folder = Path(config.logdir) / "vae"
-    budget = buffer_files(files, config.memory_gb)
-    train = ObservationDataset(files=files, num_test_files=config.num_test_files, buffer_size=budget)
+    most, most_held_out = share_memory(files, config.memory_gb, config.num_test_files)
+    split = {"files": files, "num_test_files": config.num_test_files}
+    train = ObservationDataset(**split, buffer_size=most)
     # Without held-out files the training files are validated on: the schedule needs a loss.
     test = train
     if config.num_test_files:
-        test = ObservationDataset(files=files, num_test_files=config.num_test_files, train=False, buffer_size=budget)
+        test = ObservationDataset(**split, train=False, buffer_size=most_held_out)
     height, width, channels = train.group.observations.shape[1:]
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
