@@ -6,6 +6,7 @@
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
 import atexit
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -44,6 +45,11 @@ if not isinstance(SEEDS, list) or not all(
     )
 try:
     CONFIG = wm.load(config)
+    if CONFIG.ctrl.cma:
+        with contextlib.suppress(ImportError):  # beside --use-conda: C's job tells
+            from worldmodels.strategy import check_names
+
+            check_names(CONFIG.ctrl.cma)
 except settings.UserError as error:
     sys.exit(f"config: {error}")
 

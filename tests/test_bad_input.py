@@ -104,6 +104,9 @@ CASES = {
     "not one of": (wrong_config("rollouts={policy: rando}"), "found 'rando' (did you mean random?)"),
     "a key of another section": (wrong_config("mdrnn={latent_size: 8}"), "latent_size: not set here, it comes from"),
     "text for a list": (wrong_config("ctrl={squash: tanh}"), "ctrl.squash: expected list of str, found 'tanh'"),
+    "an option that pycma has not": (
+        wrong_config("ctrl={cma: {CMA_diagnal: true}}"), "config: ctrl.cma: expected options of pycma, found 'CMA_dia",
+    ),
     "hard tracks that nobody shares": (
         wrong_config("ctrl={hard_share: 0.5, common_tracks: false}"),
         "ctrl.hard_share: expected 0 where common_tracks is off, found 0.5",

@@ -67,13 +67,8 @@ class EvolutionStrategy(Search):
 
     def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, more: dict | None = None) -> None:
         super().__init__(np.zeros(size), np.random.RandomState(seed))
+        check_names(more or {})
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
-        known = set(cma.CMAOptions.defaults())
-        for name in more or {}:
-            if name in options:
-                raise UserError(f"ctrl.cma: {name} is not set here, but by ctrl.pop_size and seed")
-            if name not in known:
-                raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
         try:
             self.es = one_thread(cma.CMAEvolutionStrategy)(self.first, sigma0, options | (more or {}))
         except Exception as error:  # of any kind: pycma evaluates text as Python
@@ -94,6 +89,16 @@ class EvolutionStrategy(Search):
     @property
     def sigma(self) -> float:
         return float(self.es.sigma)
+
+
+def check_names(more: dict) -> None:
+    """Raise UserError for an option that pycma does not know, or that is set elsewhere."""
+    known = set(cma.CMAOptions.defaults())
+    for name in more:
+        if name in ("popsize", "randn", "seed", "verbose"):
+            raise UserError(f"ctrl.cma: {name} is not set here, but by ctrl.pop_size and seed")
+        if name not in known:
+            raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
 
 
 class ReturnAscent(Search):
