@@ -123,6 +123,8 @@ def other(f: dataclasses.Field, value):
         return [8]
     if f.name == "mixture":
         return {"ou": 1.0}
+    if f.name == "cma":
+        return {"CMA_diagonal": True}
     if f.name == "squash":
         return ["clip_tanh"]
     if f.type is bool:
