@@ -46,7 +46,8 @@ if not isinstance(SEEDS, list) or not all(
 try:
     CONFIG = wm.load(config)
     if CONFIG.ctrl.cma:
-        with contextlib.suppress(ImportError):  # beside --use-conda: C's job tells
+        # Without pycma here, as with --use-conda, C's job checks.
+        with contextlib.suppress(ImportError):
             from worldmodels.strategy import check_names
 
             check_names(CONFIG.ctrl.cma)

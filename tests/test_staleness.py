@@ -262,8 +262,8 @@ def test_row(row, plans):
 
 
 def test_only_new_and_lost_shards_are_collected(plans):
-    rows = {"num_rollouts raised": 1, "one rollout lost": 1, "seed": 2}
-    assert {row: plans[row].result()["rollouts_shard"] for row in rows} == rows
+    expected = {"num_rollouts raised": 1, "one rollout lost": 1, "seed": 2}
+    assert {row: plans[row].result()["rollouts_shard"] for row in expected} == expected
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from worldmodels.vae import VAE, encode, load_vae
 class WorldModel:
     """The trained V and M on one device.
 
-    env_steps: steps of the environment that they were trained on. logdir: where they are from.
+    env_steps: steps of the environment that they were trained on. logdir: where they are from. graphed: whether a GPU
+    can replay them as a graph, as far as is known; a V of one's own may wait for the GPU.
     """
 
     vae: VAE
@@ -28,6 +29,7 @@ class WorldModel:
     device: torch.device
     env_steps: int
     logdir: str = ""
+    graphed: bool = True
 
     def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> list[torch.Tensor]:
         """What ctrl.features names, for a controller: z (B,n), h and c (B,H) of M's last layer."""
@@ -117,8 +119,9 @@ def play_episodes(
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
     Args:
-        policy: (lanes (k,), then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A), of the lanes
-            that are alive; with a width, of all rows: slice(None). A GPU replays it as a graph.
+        policy: (lanes, then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A). The lanes are the
+            alive ones (k,), or slice(None) where a batch has all rows: with a width, and on a GPU. A GPU calls it to
+            record it alone, so it may depend on its arguments only and keep nothing.
         time_limit: longest episode, steps; 0: as the environment has it.
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps that
             it could have lasted what those steps cost on average; 0: never.
@@ -146,9 +149,11 @@ def play_episodes(
         actions = policy(slice(None) if width else alive, *world.features(features, z, hidden))
         return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
 
-    act = GraphedFunction(decide, world.device) if graphed else decide
+    act = GraphedFunction(decide, world.device) if graphed and world.graphed else decide
     while len(alive):
         actions, *hidden = act(torch.from_numpy(frames), *hidden)
+        if isinstance(act, GraphedFunction):
+            world.graphed = act.possible  # torch never gives back the memory of a capture that failed
         chosen = actions.cpu().numpy()
         seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
         step += 1

@@ -201,7 +201,8 @@ class ObservationDataset(RolloutDataset):
 def share_memory(files: list[str], memory_gb: float, num_test_files: int = 0) -> tuple[int, int]:
     """How many of the training rollouts and of the held-out ones may be in memory, which together fit memory_gb.
 
-    Judged by the first one's frames. Where not all fit, the held-out ones take at most half of it.
+    Judged by the first one's frames. Where not all fit, the held-out ones take at most half of it, or what the
+    training ones leave.
     """
     if not files:
         return 0, 0

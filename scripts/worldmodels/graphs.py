@@ -40,7 +40,7 @@ class GraphedFunction:
 
     def capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
         self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
-        aside(self.function, *self.inputs)
+        self.function(*self.inputs)  # libraries set themselves up
         try:
             self.graph, self.outputs = record(self.function, *self.inputs)
         except RuntimeError:
@@ -125,6 +125,7 @@ class GraphedStep:
             return self.terms
 
     def capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.graph = self.terms = None  # an old one goes first: the two would share a stream's workspace
         self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
         try:
             self.graph, self.terms = record(self.step, *self.inputs)

@@ -96,7 +96,7 @@ def check_names(more: dict) -> None:
     known = set(cma.CMAOptions.defaults())
     for name in more:
         if name in ("popsize", "randn", "seed", "verbose"):
-            raise UserError(f"ctrl.cma: {name} is not set here, but by ctrl.pop_size and seed")
+            raise UserError(f"ctrl.cma: {name} is not set here, but by the workflow (ctrl.pop_size, seed)")
         if name not in known:
             raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
 
