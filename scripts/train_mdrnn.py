@@ -37,14 +37,14 @@ def main(args) -> None:
                 f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
             )
         sequences = partial(LatentSequenceDataset, path, values.seq_len, **split)
-        most = most_held_out = {}
+        memory = held_out_memory = {}
     else:
         data = files = cli.rollout_files(args)
         sequences = partial(SequenceDataset, files=files, seq_len=values.seq_len, **split)
         shares = share_memory(files, args.memory_gb, values.num_test_files)
-        most, most_held_out = ({"buffer_size": share} for share in shares)
-    train = sequences(**most)  # which are validated on, too, where none are held out
-    test = sequences(train=False, **most_held_out) if values.num_test_files else train
+        memory, held_out_memory = ({"buffer_size": share} for share in shares)
+    train = sequences(**memory)  # which are validated on, too, where none are held out
+    test = sequences(train=False, **held_out_memory) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
     digests = map(checkpoint.digest, [weights, *data])

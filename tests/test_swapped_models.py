@@ -250,5 +250,6 @@ def test_options_of_the_optimiser():
         EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagnal": True})
     with pytest.raises(UserError, match=r"ctrl.cma: expected options that pycma takes, found .*banana"):
         EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagonal": "banana"})
-    with pytest.raises(UserError, match=r"ctrl.cma: popsize is not set here, but by the workflow"):
+    elsewhere = r"ctrl.cma: popsize is not set here, but by the workflow \(ctrl.pop_size, seed\)"
+    with pytest.raises(UserError, match=elsewhere):
         EvolutionStrategy(5, 0.1, 8, 1, {"popsize": 4})

@@ -134,8 +134,8 @@ def play_episodes(
         returns (B,) float64 and lengths (B,) int64.
     """
     seen = lanes.reset()
-    graphed = world.device.type == "cuda"
-    width = width or (len(seen) if graphed else 0)
+    on_gpu = world.device.type == "cuda"
+    width = width or (len(seen) if on_gpu else 0)
     frames = np.concatenate([seen, np.zeros((max(0, width - len(seen)), *seen.shape[1:]), np.uint8)])
     alive = np.arange(len(seen))
     returns, lengths = np.zeros(len(seen)), np.zeros(len(seen), np.int64)
@@ -149,11 +149,9 @@ def play_episodes(
         actions = policy(slice(None) if width else alive, *world.features(features, z, hidden))
         return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
 
-    act = GraphedFunction(decide, world.device) if graphed and world.graphed else decide
+    act = GraphedFunction(decide, world.device) if on_gpu and world.graphed else decide
     while len(alive):
         actions, *hidden = act(torch.from_numpy(frames), *hidden)
-        if isinstance(act, GraphedFunction):
-            world.graphed = act.possible  # torch never gives back the memory of a capture that failed
         chosen = actions.cpu().numpy()
         seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
         step += 1
@@ -176,4 +174,6 @@ def play_episodes(
             if done.any():
                 hidden = [part[torch.from_numpy(~done)] for part in hidden]
         alive = alive[~done]
+    if isinstance(act, GraphedFunction):
+        world.graphed = act.possible  # torch never gives back the memory of a capture that failed
     return returns, lengths
