@@ -1,44 +1,38 @@
-# make run    everything, from nothing to results/carracing/eval.json, with all cores
-# make smoke  the whole chain in three minutes, to see that it works
-# make report one HTML file to look at what make run made: results/carracing/report.html
-# make test   the test suite
-# make test-cluster   the SLURM profile on a real scheduler, as root on Debian
-# make test-conda     --use-conda with a real conda client
-# make test-gpu       training and playing on a GPU
-# make bench  every stage against the plain way and the machine's limit, with the models of results/carracing; 10 minutes
-#
-# All that is needed is python3.11 (or later), make and pip; everything else goes into .venv.
+# All that is needed is python3.11 (or later), make and pip. Everything else goes into .venv. `make help` lists the targets.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run smoke report test test-cluster test-conda test-gpu bench lint
+.PHONY: help run smoke report test test-cluster test-conda test-gpu bench lint
 
-run: .venv/run
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/run ## run everything, from nothing to results/carracing/eval.json, with all cores
 	$(BIN)/snakemake --cores all --quiet host rules
 
-smoke: .venv/run
+smoke: .venv/run ## run the whole chain in three minutes, to see that it works
 	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
 
-report: .venv/run
+report: .venv/run ## write one HTML file that shows what `make run` made: results/carracing/report.html
 	$(BIN)/snakemake --report results/carracing/report.html
 
-test: lint
+test: .venv/dev ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
-test-cluster: .venv/dev
+test-cluster: .venv/dev ## try the SLURM profile on a real scheduler (as root on Debian)
 	$(BIN)/python -m pytest -rP tests/cluster
 
-test-conda: .venv/dev
+test-conda: .venv/dev ## try --use-conda with a real conda client
 	$(BIN)/python -m pytest -rP tests/conda
 
-test-gpu: .venv/dev
+test-gpu: .venv/dev ## test training and playing on a GPU
 	$(BIN)/python -m pytest tests/gpu
 
-bench: .venv/run
+bench: .venv/run ## time every stage against the plain way and the machine's limit, with the models of results/carracing
 	$(BIN)/python bench/all.py
 
-lint: .venv/dev
+lint: .venv/dev ## check style and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
