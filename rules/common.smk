@@ -23,6 +23,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from worldmodels import config as wm
 from worldmodels import settings
 from worldmodels.fingerprint import fingerprint
+from worldmodels.scores import score_text
 
 
 def retype(value):
@@ -210,7 +211,7 @@ def report_score():
     if not path.exists() or path.stat().st_mtime < STARTED:
         return
     test = json.loads(path.read_text(encoding="utf-8"))
-    score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
+    score = f"{score_text(test['mean'], test['std'])} over {test['episodes']} episodes"
     # Ahead of the other flags, which may end in targets.
     here = Path(sys.argv[0]).name == "snakemake" and not shutil.which("snakemake")
     program = sys.argv[0] if here else "snakemake"  # as .venv/bin/snakemake

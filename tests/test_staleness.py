@@ -196,7 +196,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
         "training": "vae", "graphs": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents",
         "sequences": "mdrnn", "mdrnn": "mdrnn", "mdrnn_training": "mdrnn", "agent": "ctrl", "controller": "ctrl",
-        "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "on_policy": None,
+        "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "scores": "evaluate", "on_policy": None,
         "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
