@@ -137,7 +137,7 @@ def test_an_agent_that_drives_is_the_agent_and_its_steps_are_counted(tiny_run, t
     acted = []
 
     def policy(alive, z, h):
-        acted.append(squash(controller(z, h)))
+        acted.append(squash(controller(z=z, h=h)))
         return acted[-1]
 
     torch.set_num_threads(1)

@@ -37,8 +37,8 @@ def play(lanes: GymnasiumLanes) -> Episodes:
     assert AGENT is not None
     world, controller, squash, _ = AGENT
 
-    def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
-        return squash(controller(*inputs))
+    def policy(_, **parts: torch.Tensor) -> torch.Tensor:
+        return squash(controller(**parts))
 
     try:
         returns, lengths = play_episodes(world, lanes, policy, features=controller.features, width=WIDTH)
