@@ -130,7 +130,8 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
         parts.append(
             f"--num-rollouts {CONFIG.rollouts.num_rollouts} --shard-size {CONFIG.rollouts.shard_size}"
         )
-    parts += [settings.options(section, (settings.RUNTIME,)) for section in sections]
+    harmless = (settings.RUNTIME, settings.COUNT)
+    parts += [settings.options(section, harmless) for section in sections]
 
     def whole(wildcards, threads):
         logdir = f"{variant}/{wildcards.variant}" if variant else LOGDIR
@@ -155,6 +156,10 @@ def extend_profile(names):
 # The stages of which rules/ablation.smk has variants.
 VARIED = ("mdrnn", "ctrl", "evaluate")
 extend_profile(lambda stage: [f"ablation_{stage}"] if stage in VARIED else [])
+# The last, smaller shard has a rule of its own: rules/rollouts.smk.
+extend_profile(
+    lambda stage: ["rollouts_last_shard"] if stage == "rollouts_shard" else []
+)
 
 
 def growing(amount):
