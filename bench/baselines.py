@@ -116,7 +116,7 @@ def drive(logdir: str, seed: int, steps: int) -> int:
     while done < steps:
         image = torch.from_numpy(smaller(frame)).permute(2, 0, 1).unsqueeze(0).float() / 255
         z, _ = encode(vae, image)
-        outputs = controller(z, hidden[0])[0]
+        outputs = controller(z=z, h=hidden[0])[0]
         action = torch.stack([outputs[0].tanh(), outputs[1].sigmoid(), outputs[2].tanh().clamp(min=0)])
         *_, hidden = cell(action.unsqueeze(0), z, hidden)
         frame, _, terminated, truncated, _ = env.step(action.numpy())

@@ -9,13 +9,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-import numpy as np
-
 from worldmodels import cli, config, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.cli import log
 from worldmodels.envs import describe, make_gymnasium
 from worldmodels.rollouts import plan_actions
+from worldmodels.scores import score_text, summarize
 
 
 def play(env: config.EnvConfig, seed: int, policy: str) -> float:
@@ -38,8 +37,9 @@ def main(args) -> None:
     env = settings.from_args(args, config.EnvConfig)
     for policy in ("random", "ou"):
         returns = [play(env, seed, policy) for seed in seeding.evaluation_seeds(args.episodes)]
-        name, spread = describe(env), np.std(returns, ddof=1)
-        log.info("%s, policy %s: %.1f +- %.1f over %d episodes", name, policy, np.mean(returns), spread, len(returns))
+        result = summarize(returns)
+        score = score_text(result["mean"], result["std"])
+        log.info("%s, policy %s: %s over %d episodes", describe(env), policy, score, len(returns))
 
 
 if __name__ == "__main__":

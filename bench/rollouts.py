@@ -24,6 +24,7 @@ from worldmodels.workers import workers
 
 ENV = EnvConfig()
 SHARDS = count()  # every measurement collects other episodes
+ANY = 10**9  # rollouts.num_rollouts, so that no number of a shard is too high
 SIZES: dict[bool, float] = {}  # bytes a step on disk, compressed or not
 
 
@@ -48,7 +49,7 @@ def frame_by_frame(pool: Executor, processes: int, steps: int) -> float:
 
 def main(args) -> None:
     backend, cores = choose_backend(ENV), args.threads
-    shard = RolloutsConfig(shard_size=args.episodes, seq_len=args.steps, gymnasium_share=0.0)
+    shard = RolloutsConfig(num_rollouts=ANY, shard_size=args.episodes, seq_len=args.steps, gymnasium_share=0.0)
     # Of the mixed rollouts, as many episodes in gymnasium as the default has.
     mixed = replace(shard, gymnasium_share=RolloutsConfig().gymnasium_share)
     with workers(cores) as pool:

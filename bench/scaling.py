@@ -4,6 +4,7 @@
 python bench/scaling.py --logdir results/carracing
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import common
@@ -24,10 +25,10 @@ from worldmodels.workers import workers
 def with_workers(args, cores: int) -> dict[str, float]:
     """Steps/s of the stages that play, on so many processes."""
     backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=args.steps)
-    shard = RolloutsConfig(shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
+    shard = RolloutsConfig(num_rollouts=rollouts.ANY, shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
     found = {"environment alone": common.environment_rate(controller.ENV, backend, cores, args.steps)}
     with workers(cores) as pool:
-        rollouts.ours(pool, cores, RolloutsConfig(shard_size=1, seq_len=10, gymnasium_share=0.0))
+        rollouts.ours(pool, cores, replace(shard, shard_size=1, seq_len=10))
         found["rollouts"] = rollouts.ours(pool, cores, shard)
     candidates = controller.population(args.logdir, ctrl.sigma0)
     with controller.players(args.logdir, ctrl, args.device, cores) as pool:

@@ -23,6 +23,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from worldmodels import config as wm
 from worldmodels import settings
 from worldmodels.fingerprint import fingerprint
+from worldmodels.scores import score_text
 
 
 def retype(value):
@@ -129,7 +130,8 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
         parts.append(
             f"--num-rollouts {CONFIG.rollouts.num_rollouts} --shard-size {CONFIG.rollouts.shard_size}"
         )
-    parts += [settings.options(section, (settings.RUNTIME,)) for section in sections]
+    harmless = (settings.RUNTIME, settings.COUNT)
+    parts += [settings.options(section, harmless) for section in sections]
 
     def whole(wildcards, threads):
         logdir = f"{variant}/{wildcards.variant}" if variant else LOGDIR
@@ -154,6 +156,10 @@ def extend_profile(names):
 # The stages of which rules/ablation.smk has variants.
 VARIED = ("mdrnn", "ctrl", "evaluate")
 extend_profile(lambda stage: [f"ablation_{stage}"] if stage in VARIED else [])
+# The last, smaller shard has a rule of its own: rules/rollouts.smk.
+extend_profile(
+    lambda stage: ["rollouts_last_shard"] if stage == "rollouts_shard" else []
+)
 
 
 def growing(amount):
@@ -210,7 +216,7 @@ def report_score():
     if not path.exists() or path.stat().st_mtime < STARTED:
         return
     test = json.loads(path.read_text(encoding="utf-8"))
-    score = f"{test['mean']:.1f} +- {test['std']:.1f} over {test['episodes']} episodes"
+    score = f"{score_text(test['mean'], test['std'])} over {test['episodes']} episodes"
     # Ahead of the other flags, which may end in targets.
     here = Path(sys.argv[0]).name == "snakemake" and not shutil.which("snakemake")
     program = sys.argv[0] if here else "snakemake"  # as .venv/bin/snakemake

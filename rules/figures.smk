@@ -177,7 +177,7 @@ SETTINGS = settings.to_text(
         name: {
             f.name: getattr(getattr(CONFIG, name), f.name)
             for f in settings.settable(section)
-            if f.metadata["role"] != settings.RUNTIME or f.name == "num_rollouts"
+            if f.metadata["role"] != settings.RUNTIME
         }
         for name, section in wm.SECTIONS.items()
     }

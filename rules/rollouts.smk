@@ -1,4 +1,4 @@
-# Rollouts: episodes under random policies or an earlier run's agent, whole shards a job.
+# Rollouts: episodes under random policies or an earlier run's agent, a shard a job.
 # consumes: nothing; with an agent, the V, M and C of the earlier run
 # produces: <data_dir>/<shard>_<number>.npz, an episode each; <data_dir>/<shard>.json, their summary and digests
 
@@ -14,6 +14,17 @@ for file in AGENT_FILES:
             f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar"
         )
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
+
+# Where shard_size does not divide num_rollouts, the last shard has fewer files. A rule's outputs are a fixed list, so
+# that shard has a rule of its own. Both rules have the same params and shell line: a shard that is whole in one
+# configuration and the last in another is not collected again for that.
+WHOLE, LAST_SIZE = divmod(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size)
+LAST_SHARD = wm.shard_name(WHOLE)
+
+
+def collecting_memory(episodes):
+    """MB for a job that collects. Measured: 710 MB and 45 s for 32 episodes of 1000 frames, held until they end."""
+    return 600 + 1.3 * FRAME_MB * CONFIG.rollouts.seq_len * episodes
 
 
 rule rollouts:
@@ -33,15 +44,12 @@ rule rollouts_shard:
     benchmark:
         f"{LOGDIR}/benchmarks/rollouts_{{shard}}.tsv"
     wildcard_constraints:
-        shard=r"\d{5}",
+        shard=rf"(?!{LAST_SHARD})\d{{5}}" if LAST_SIZE else r"\d{5}",
     conda:
         "../envs/play.yaml"
     threads: 1
     resources:
-        # Measured: 710 MB and 45 s for 32 episodes of 1000 frames, which are held until they end.
-        mem_mb=growing(
-            600 + 1.3 * FRAME_MB * CONFIG.rollouts.seq_len * CONFIG.rollouts.shard_size
-        ),
+        mem_mb=growing(collecting_memory(CONFIG.rollouts.shard_size)),
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
         command=command(COLLECT, CONFIG.rollouts),
@@ -49,3 +57,16 @@ rule rollouts_shard:
         code=code(COLLECT, OF_ENV),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
+
+
+if LAST_SIZE:
+
+    use rule rollouts_shard as rollouts_last_shard with:
+        output:
+            episodes=wm.shard_files(DATA_DIR, "{shard}", LAST_SIZE),
+            summary=f"{DATA_DIR}/{{shard}}.json",
+        wildcard_constraints:
+            shard=LAST_SHARD,
+        resources:
+            mem_mb=growing(collecting_memory(LAST_SIZE)),
+            runtime=growing(20 + LAST_SIZE),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from worldmodels import checkpoint, cli
 from worldmodels.cli import log
+from worldmodels.scores import interval_text, score_text
 
 NAMES = {
     "v_only": "V only",
@@ -41,10 +42,9 @@ def table(agents: dict[str, dict]) -> str:
     """The agents as a Markdown table."""
     rows = ["| agent | return | 95 % interval of the mean | episodes | environment steps |", "|---|---|---|---|---|"]
     for name, test in agents.items():
-        low, high = test["mean_95_interval"]
+        score, interval = score_text(test["mean"], test["std"]), interval_text(test["mean_95_interval"])
         rows.append(
-            f"| {NAMES.get(name, name)} | {test['mean']:.1f} +- {test['std']:.1f} | {low:.1f} to {high:.1f} "
-            f"| {test['episodes']} | {test['env_steps']['total']} |"
+            f"| {NAMES.get(name, name)} | {score} | {interval} | {test['episodes']} | {test['env_steps']['total']} |"
         )
     return "\n".join(rows) + "\n"
 
@@ -59,7 +59,8 @@ def draw(agents: dict[str, dict], env: str, file) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 2.6), layout="constrained")
     labels = [NAMES.get(name, name) for name in agents]
     means = [test["mean"] for test in agents.values()]
-    halves = [(test["mean_95_interval"][1] - test["mean_95_interval"][0]) / 2 for test in agents.values()]
+    intervals = [test["mean_95_interval"] or [float("nan")] * 2 for test in agents.values()]  # after one episode no bar
+    halves = [(high - low) / 2 for low, high in intervals]
     axes.barh(labels, means, xerr=halves, color="tab:blue", capsize=4)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)

@@ -1,10 +1,13 @@
 #!/usr/bin/env python
-"""Compare the official tests of several runs: each one's score, and the mean and standard deviation over the runs."""
+"""Compare the official tests of several runs: each one's score, and the mean over the runs with its spread.
 
-import statistics
+The spread is the standard deviation between the runs and the 95 % interval of their mean (Student's t). Both are null
+for a single run.
+"""
 
 from worldmodels import checkpoint, cli
 from worldmodels.cli import log
+from worldmodels.scores import interval_text, score_text, summarize
 
 
 def main(args) -> None:
@@ -12,13 +15,15 @@ def main(args) -> None:
     for path in args.tests:
         test = checkpoint.read_json(path, ("mean", "std", "episodes", "env_steps"))
         scores[path] = {key: test[key] for key in ("mean", "std", "episodes", "env_steps")}
-        log.info("%s: %.1f +- %.1f over %d tracks", path, test["mean"], test["std"], test["episodes"])
-    means = [score["mean"] for score in scores.values()]
-    spread = statistics.stdev(means) if len(means) > 1 else 0.0
-    checkpoint.write_json(args.output, {"mean": statistics.fmean(means), "std": spread, "runs": scores})
-    log.info(
-        "%d runs: mean score %.1f, standard deviation between runs %.1f", len(means), statistics.fmean(means), spread
-    )
+        log.info("%s: %s over %d tracks", path, score_text(test["mean"], test["std"]), test["episodes"])
+    result = summarize([score["mean"] for score in scores.values()])
+    checkpoint.write_json(args.output, {**result, "runs": scores})
+    score = score_text(result["mean"], result["std"])
+    if result["std"] is None:
+        log.info("1 run: mean score %s; a spread between runs takes two of them", score)
+    else:
+        interval = interval_text(result["mean_95_interval"])
+        log.info("%d runs: mean score %s between runs (95 %% interval of the mean %s)", len(scores), score, interval)
 
 
 if __name__ == "__main__":

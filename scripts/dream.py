@@ -122,7 +122,7 @@ def main(args) -> None:
     controller.to(world.device)
 
     def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
-        return squash(controller(*world.features(controller.features, z, hidden)))
+        return squash(controller(**world.features(controller.features, z, hidden)))
 
     z, hidden = warm_up(world, env, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
     keyboard = Keyboard(world, squash.codec) if args.drive == "keyboard" else None

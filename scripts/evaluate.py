@@ -2,8 +2,9 @@
 """The official test: the trained agent on held-out tracks of gymnasium's environment, no early stop.
 
 Writes <logdir>/eval.json: the seeds, returns and lengths of the episodes, their mean, standard deviation and the 95 %
-interval of the mean, versions, and the environment steps that training took. Finished episodes are kept in
-<logdir>/evaluate/checkpoint.tar, from which a stopped test goes on.
+interval of the mean (Student's t), versions, and the environment steps that training took. One episode has no spread:
+its standard deviation and interval are null. Finished episodes are kept in <logdir>/evaluate/checkpoint.tar, from which
+a stopped test goes on.
 
 With --shard only that one of --shards parts is played, into <logdir>/evaluate/shard_<shard>_of_<shards>.json; a run
 without --shard then merges them.
@@ -15,6 +16,7 @@ from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.cli import log
 from worldmodels.envs import versions
 from worldmodels.evaluation import evaluate, summarise
+from worldmodels.scores import interval_text, score_text
 from worldmodels.settings import UserError
 
 
@@ -42,11 +44,10 @@ def main(args) -> None:
     result = summarise(run.logdir, env, episodes)
     checkpoint.write_json(f"{run.logdir}/eval.json", result)
     log.info(
-        "evaluate: %.1f +- %.1f over %d tracks (95 %% interval of the mean %.1f to %.1f), %s/eval.json",
-        result["mean"],
-        result["std"],
+        "evaluate: %s over %d tracks (95 %% interval of the mean %s), %s/eval.json",
+        score_text(result["mean"], result["std"]),
         len(seeds),
-        *result["mean_95_interval"],
+        interval_text(result["mean_95_interval"]),
         run.logdir,
     )
 

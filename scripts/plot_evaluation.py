@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from worldmodels import checkpoint, cli, figures
 from worldmodels.cli import log
 from worldmodels.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
+from worldmodels.scores import interval_text, score_text
 
 # Means and standard deviations over 100 tracks of CarRacing-v0.
 PUBLISHED = {
@@ -29,6 +30,11 @@ def published(env: str) -> dict[str, tuple[float, float, str]]:
     return next((scores for name, scores in PUBLISHED.items() if env.startswith(name)), {})
 
 
+def shown(mean: float, std: float | None, digits: int = 0) -> str:
+    """Return the score as a figure writes it."""
+    return score_text(mean, std, digits).replace("+-", "±")
+
+
 def returns(test: dict):
     """Histogram of the episodes' returns; above it the means and standard deviations, ours and published ones."""
     scores = {"this run": (test["mean"], test["std"], BLUE), **published(test["env"])}
@@ -39,7 +45,7 @@ def returns(test: dict):
     above.set_yticks([-line for line in range(len(scores))], list(scores))
     above.set_ylim(0.6 - len(scores), 0.6)
     above.grid(axis="y", visible=False)
-    labels = [f"{mean:.0f} ± {std:.0f}" for mean, std, _ in scores.values()]
+    labels = [shown(mean, std) for mean, std, _ in scores.values()]
     right = above.secondary_yaxis("right")
     right.set_yticks([-line for line in range(len(scores))], labels)
     right.spines[:].set_visible(False)
@@ -53,22 +59,21 @@ def returns(test: dict):
     below.set(xlabel="return of an episode", ylabel="episodes")
     below.yaxis.get_major_locator().set_params(integer=True)
     below.legend(loc="upper left")
-    figure.suptitle(f"Official test: {test['mean']:.0f} ± {test['std']:.0f} over {test['episodes']} episodes")
+    figure.suptitle(f"Official test: {shown(test['mean'], test['std'])} over {test['episodes']} episodes")
     return figure
 
 
 def tables(test: dict) -> dict:
     """The score beside published ones, and every episode."""
-    low, high = test["mean_95_interval"]
     quartiles = np.percentile(test["returns"], [0, 25, 50, 75, 100])
     score = [
         ["environment", f"{test['env']} (gymnasium {test['gymnasium_version']})"],
         ["episodes", test["episodes"]],
-        ["mean ± standard deviation", f"{test['mean']:.1f} ± {test['std']:.1f}"],
-        ["95 % interval of the mean", f"{low:.1f} to {high:.1f}"],
+        ["mean ± standard deviation", shown(test["mean"], test["std"], digits=1)],
+        ["95 % interval of the mean (Student's t)", interval_text(test["mean_95_interval"])],
         ["lowest, quartiles, highest", ", ".join(f"{value:.0f}" for value in quartiles)],
         ["environment steps to train", f"{test['env_steps']['total']:,}"],
-        *([f"published: {name}", f"{mean} ± {std}"] for name, (mean, std, _) in published(test["env"]).items()),
+        *([f"published: {name}", shown(mean, std)] for name, (mean, std, _) in published(test["env"]).items()),
     ]
     episodes = zip(test["seeds"], test["returns"], test["lengths"])
     rows = [[seed, f"{value:.1f}", length] for seed, value, length in sorted(episodes, key=lambda e: -e[1])]

@@ -17,6 +17,7 @@ from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import (
     Controller,
     Evaluator,
+    ManyControllers,
     Worker,
     flatten_parameters,
     load_parameters,
@@ -38,7 +39,43 @@ def test_controller_is_one_linear_layer():
     made = Controller(32, 256, 3)
     assert sum(p.numel() for p in made.parameters()) == 867
     z, h = torch.randn(4, 32), torch.randn(4, 256)
-    torch.testing.assert_close(made(z, h), torch.cat([z, h], 1) @ made.fc.weight.T + made.fc.bias)
+    torch.testing.assert_close(made(z=z, h=h), torch.cat([z, h], 1) @ made.fc.weight.T + made.fc.bias)
+
+
+@pytest.mark.parametrize("features", ["zh", "zhc"])
+def test_a_controller_takes_its_parts_by_name_in_any_order(features):
+    made = Controller(16, 16, 3, features, hidden=[5])
+    parts = {name: torch.randn(4, 16) for name in features}
+    expected = made(torch.cat(list(parts.values()), dim=-1))  # z before h, as the specification concatenates them
+    backwards = dict(reversed(parts.items()))
+    assert torch.equal(made(**backwards), expected)
+    many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(made)] * 4)).float(), made)
+    torch.testing.assert_close(many.act(slice(None), **backwards), expected)
+
+
+Z, H = torch.zeros(2, 8), torch.zeros(2, 16)
+
+
+@pytest.mark.parametrize(
+    "state, parts, error, message",
+    [
+        ([H, Z], {}, TypeError, r"expected controller\(z=z, h=h\), or one tensor, found 2 tensors without names"),
+        ([Z, H], {}, TypeError, r"expected controller\(z=z, h=h\), or one tensor, found 2 tensors without names"),
+        ([Z], {"h": H}, TypeError, "found 1 tensors without names, beside h"),
+        ([], {"z": Z}, TypeError, r"expected controller\(z=z, h=h\), found z"),
+        ([], {}, TypeError, r"expected controller\(z=z, h=h\), found nothing"),
+        ([], {"z": Z, "h": H, "c": H}, TypeError, r"expected controller\(z=z, h=h\), found z, h, c"),
+        ([], {"z": H, "h": Z}, ValueError, "expected z of 8 numbers, found 16"),
+        ([Z], {}, ValueError, r"expected a state of 8 \(z\) \+ 16 \(h\) numbers, found 8"),
+    ],
+)
+def test_a_controller_refuses_parts_that_could_be_mixed_up(state, parts, error, message):
+    made = Controller(8, 16, 3)
+    with pytest.raises(error, match=message):
+        made(*state, **parts)
+    if not state:
+        with pytest.raises(error, match=message):
+            ManyControllers(torch.zeros(2, 75), made).act(slice(None), **parts)
 
 
 def test_parameters_to_a_vector_and_back():
@@ -443,7 +480,7 @@ def test_with_a_width_every_lane_gets_its_own_actions_and_rewards(world):
     asked, step = [], lanes.step
     lanes.step = lambda alive, actions: (asked.append(actions[:, 0].tolist()), step(alive, actions))[1]
     rows = torch.arange(4.0).unsqueeze(1).expand(4, 3)
-    returns, lengths = play_episodes(world, lanes, lambda *_: rows, width=4)
+    returns, lengths = play_episodes(world, lanes, lambda _, **parts: rows, width=4)
     assert returns.tolist() == [3.0, 10.0, 1.0] and lengths.tolist() == [3, 5, 1]
     assert lanes.stepped == asked == [[0, 1, 2], [0, 1], [0, 1], [1], [1]]
 
@@ -473,7 +510,7 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     frames = FakeLanes([[0.0]] * 3).reset()
     z = world.vae.encoder(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)[0]
     for i, c in enumerate(controllers):
-        expected = squash(c(z[i : i + 1], torch.zeros(1, 16)))
+        expected = squash(c(z=z[i : i + 1], h=torch.zeros(1, 16)))
         torch.testing.assert_close(torch.from_numpy(asked[0][i : i + 1]), expected, atol=1e-5, rtol=1e-5)
 
 

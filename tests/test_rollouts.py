@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium as gym
 import numpy as np
@@ -76,6 +77,29 @@ def test_generate_rollouts_with_workers(tmp_path):
     assert len(summaries) == 2 and len(list(tmp_path.glob("*.npz"))) == 2
 
 
+@pytest.mark.parametrize("number", [1, 31, 33])
+def test_generate_rollouts_writes_as_many_files_as_asked_for(tmp_path, monkeypatch, number):
+    def play(env, backend, seeds, drivers, steps, threads):
+        arrays = {"observations": np.zeros((1, 8, 8, 3), np.uint8), "rewards": np.zeros(1, np.float32)}
+        yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(seeds))
+
+    monkeypatch.setattr("worldmodels.rollouts.play", play)
+    monkeypatch.setattr("worldmodels.rollouts.workers", lambda count: ThreadPoolExecutor(count))
+    summaries = generate_rollouts(str(tmp_path), num_rollouts=number, seq_len=3)
+    names = {path.name for path in tmp_path.glob("*.npz")}
+    assert len(names) == number
+    assert names == {name for summary in summaries for name in summary["episodes"]}
+    seeds = {int(np.load(path)["seed"]) for path in tmp_path.glob("*.npz")}
+    assert seeds == {seeding.track_seed(1, "rollouts", episode) for episode in range(number)}
+
+
+def test_a_shard_beyond_the_last_is_named(tmp_path):
+    flags = ["--data-dir", tmp_path, "--num-rollouts", 5, "--shard-size", 2, "--shard", 3]
+    result = run_script("collect_rollouts", *flags, check=False)
+    assert result.returncode == 1 and not list(tmp_path.iterdir())
+    assert "error: --shard: expected 0 to 2, since --num-rollouts is 5 and --shard-size 2, found 3" in result.stderr
+
+
 @pytest.mark.parametrize("policy", ["random", "brownian", "ou", "mixture"])
 def test_policies_stay_in_bounds_and_follow_the_seed(policy):
     rollouts = RolloutsConfig(policy=policy, seq_len=400)
@@ -137,7 +161,7 @@ def test_an_agent_that_drives_is_the_agent_and_its_steps_are_counted(tiny_run, t
     acted = []
 
     def policy(alive, z, h):
-        acted.append(squash(controller(z, h)))
+        acted.append(squash(controller(z=z, h=h)))
         return acted[-1]
 
     torch.set_num_threads(1)

@@ -158,7 +158,11 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "seed": (flags("--config", "seed=2"), since("rollouts_shard")),
         "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("vae")),
         "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("rollouts_shard")),
-        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 7), since("vae")),
+        "num_rollouts raised to no whole shard": (
+            set_value("rollouts", "num_rollouts", 10), since("vae") | {"rollouts_last_shard"},
+        ),
+        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 4), since("vae")),
+        "num_rollouts lowered to no whole shard": (set_value("rollouts", "num_rollouts", 7), since("vae")),
         "one rollout lost": (lose("rollouts/00001_0002.npz"), since("rollouts_shard")),
         "V lost": (lose("vae/best.tar"), since("vae")),
         "the latents lost": (lose("latents/latents_32.npz"), since("latents")),
@@ -174,7 +178,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         for f in settings.settable(cls):
             key = settings.key(f)
             value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
-            if value is None or f.name == "num_rollouts":
+            if value is None or f.metadata["role"] == settings.COUNT:
                 continue
             stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
@@ -196,7 +200,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
         "training": "vae", "graphs": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents",
         "sequences": "mdrnn", "mdrnn": "mdrnn", "mdrnn_training": "mdrnn", "agent": "ctrl", "controller": "ctrl",
-        "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "on_policy": None,
+        "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "scores": "evaluate", "on_policy": None,
         "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
@@ -264,6 +268,35 @@ def test_row(row, plans):
 def test_only_new_and_lost_shards_are_collected(plans):
     expected = {"num_rollouts raised": 1, "one rollout lost": 1, "seed": 2}
     assert {row: plans[row].result()["rollouts_shard"] for row in expected} == expected
+    assert plans["num_rollouts raised to no whole shard"].result()["rollouts_last_shard"] == 1
+
+
+def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
+    """Where the last shard is smaller, it grows to a whole one; shards that are there stay."""
+
+    def collect(number: int, *flags) -> str:
+        values = {"num_rollouts": number, "shard_size": 2, "seq_len": 3}
+        sections = {"rollouts": values, "vae": {"num_test_files": 0}, "mdrnn": {"num_test_files": 0, "seq_len": 2}}
+        (tmp_path / "short.yaml").write_text(
+            yaml.safe_dump({"env": {"id": "CartPole-v1"}, "logdir": "run", **settings})
+        )
+        more = ["--configfile", "short.yaml"]
+        return run_snakemake("--cores", 2, *flags, *more, "--", "rollouts", cwd=tmp_path).stdout
+
+    def bytes_of(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
+
+    collect(3)
+    before = bytes_of(tmp_path / "run/rollouts")
+    assert list(before) == ["00000_0000.npz", "00000_0001.npz", "00001_0000.npz"]
+    for number in (3, 2):
+        assert planned(collect(number, "-n")) == {}
+    assert planned(collect(5, "-n")) == {"rollouts": 1, "rollouts_shard": 1, "rollouts_last_shard": 1}
+    collect(5)
+    after = bytes_of(tmp_path / "run/rollouts")
+    assert len(after) == 5 and before.items() <= after.items()
+    for number in (5, 3):
+        assert planned(collect(number, "-n")) == {}
 
 
 @pytest.fixture

@@ -213,18 +213,17 @@ def test_controllers_of_any_shape_act_together_as_each_would(features, size, hid
     z, state = torch.randn(4, 8), (torch.randn(4, 32), torch.randn(4, 32))
     inputs = torch_world.features(features, z, state)
     for alive in ([0, 1, 2, 3], [1, 3]):
-        out = many.act(np.array(alive), *(part[alive] for part in inputs))
+        out = many.act(np.array(alive), **{name: part[alive] for name, part in inputs.items()})
         for row, i in enumerate(alive):
-            expected = made[i](*(part[i : i + 1] for part in inputs))[0]
+            expected = made[i](**{name: part[i : i + 1] for name, part in inputs.items()})[0]
             torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_features_are_those_of_the_last_layer():
     made, z = world(layers=2), torch.randn(1, 8)
     h, c = torch.arange(32.0)[None], -torch.arange(32.0)[None]
-    assert [part.tolist() for part in made.features("zhc", z, (h, c))] == [
-        z.tolist(), h[:, 16:].tolist(), c[:, 16:].tolist(),
-    ]  # fmt: skip
+    parts = {name: part.tolist() for name, part in made.features("zhc", z, (h, c)).items()}
+    assert parts == {"z": z.tolist(), "h": h[:, 16:].tolist(), "c": c[:, 16:].tolist()}
 
 
 def test_a_gru_has_no_c():

@@ -102,7 +102,7 @@ def test_smoke_scores_are_what_an_independent_replay_gets(smoke):
             while not over:
                 small = np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BILINEAR)).copy()
                 mu, _ = vae.encoder(torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0).float() / 255)
-                out = controller(mu, hidden[0])[0]
+                out = controller(z=mu, h=hidden[0])[0]
                 steer, gas, brake = torch.tanh(out[0]), (torch.tanh(out[1]) + 1) / 2, torch.tanh(out[2]).clamp(0, 1)
                 action = torch.stack([steer, gas, brake])
                 *_, hidden = cell(action.unsqueeze(0), mu, hidden)

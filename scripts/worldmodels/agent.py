@@ -31,10 +31,10 @@ class WorldModel:
     logdir: str = ""
     graphed: bool = True
 
-    def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> list[torch.Tensor]:
-        """What ctrl.features names, for a controller: z (B,n), h and c (B,H) of M's last layer."""
+    def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> dict[str, torch.Tensor]:
+        """What ctrl.features names, by name, for a controller: z (B,n), h and c (B,H) of M's last layer."""
         parts = dict(zip("hc", self.cell.last_layer(hidden)), z=z)
-        return [parts[name] for name in names]
+        return {name: parts[name] for name in names}
 
     def squash(self, names: list[str], space: gym.Space) -> "Squash":
         """What turns a controller's outputs into actions of this space.
@@ -119,7 +119,7 @@ def play_episodes(
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
     Args:
-        policy: (lanes, then the features in order, as z (k,n), h (k,H)) -> encoded actions (k,A). The lanes are the
+        policy: (lanes, and the features by name, as z=z (k,n), h=h (k,H)) -> encoded actions (k,A). The lanes are the
             alive ones (k,), or slice(None) where a batch has all rows: with a width, and on a GPU. A GPU calls it to
             record it alone, so it may depend on its arguments only and keep nothing.
         time_limit: longest episode, steps; 0: as the environment has it.
@@ -146,7 +146,7 @@ def play_episodes(
     def decide(frames: torch.Tensor, *hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The actions, and M's next hidden state."""
         z, _ = encode(world.vae, frames)
-        actions = policy(slice(None) if width else alive, *world.features(features, z, hidden))
+        actions = policy(slice(None) if width else alive, **world.features(features, z, hidden))
         return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
 
     act = GraphedFunction(decide, world.device) if on_gpu and world.graphed else decide

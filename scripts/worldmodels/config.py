@@ -19,6 +19,7 @@ from typing import Any
 
 from worldmodels.settings import (
     BUDGET,
+    COUNT,
     RUNTIME,
     Section,
     UserError,
@@ -101,8 +102,8 @@ class RolloutsConfig(Section):
     """Rollouts: episodes under random policies, or under the agent of an earlier run."""
 
     section = "rollouts"
-    num_rollouts: int = option(128, "episodes to learn V and M from", low=1, role=RUNTIME)
-    shard_size: int = option(32, "episodes a job collects; whole shards are collected", low=1)
+    num_rollouts: int = option(128, "episodes to learn V and M from; exactly so many are collected", low=1, role=COUNT)
+    shard_size: int = option(32, "episodes a job collects; the last job collects what is left of num_rollouts", low=1)
     seq_len: int = option(1000, "longest episode, steps", low=2)
     policy: str = option(
         "mixture",
@@ -446,7 +447,7 @@ def shard_name(shard: int | str) -> str:
 
 
 def shard_files(data_dir: str | Path, shard: int | str, shard_size: int) -> list[str]:
-    """The rollout files of a shard: <data_dir>/<shard>_<number in the shard>.npz."""
+    """The rollout files of a whole shard: <data_dir>/<shard>_<number in the shard>.npz."""
     return [f"{data_dir}/{shard_name(shard)}_{i:04d}.npz" for i in range(shard_size)]
 
 
@@ -457,6 +458,7 @@ def rollout_files(data_dir: str | Path, num_rollouts: int, shard_size: int) -> l
 
 
 def num_shards(num_rollouts: int, shard_size: int) -> int:
+    """Return the number of shards; the last one is smaller where shard_size does not divide num_rollouts."""
     return -(-num_rollouts // shard_size)
 
 

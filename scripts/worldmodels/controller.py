@@ -21,6 +21,8 @@ from worldmodels.workers import worker_device
 class Controller(nn.Module):
     """Latent (B,n), hidden (B,H) -> outputs (B,A), not yet within the actions' bounds: one linear layer.
 
+    Call it with names, as controller(z=z, h=h): a tensor does not tell whether it is z or h, so the names do.
+
     Args:
         features: what it is shown, in this order, see ctrl.features.
         hidden: widths of hidden layers, with tanh; none in the paper's agent.
@@ -37,7 +39,8 @@ class Controller(nn.Module):
         super().__init__()
         self.features = features
         sizes = {"z": latent_size, "h": hidden_size, "c": hidden_size}
-        widths = [sum(sizes[name] for name in features), *hidden]
+        self.sizes = {name: sizes[name] for name in features}
+        widths = [sum(self.sizes.values()), *hidden]
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
         self.fc = nn.Linear(widths[-1], action_size)
 
@@ -45,11 +48,47 @@ class Controller(nn.Module):
     def layers(self) -> list[nn.Linear]:
         return [*self.hidden, self.fc]
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        x = torch.cat(inputs, dim=-1)
+    def forward(self, *state: torch.Tensor, **parts: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (B,A).
+
+        Args:
+            parts: what the controller is shown, by name and in any order: z (B,n), h and c (B,H).
+            state: instead, the parts as one tensor (B,n+H), already concatenated in the order of `features`, [z, h].
+
+        Raises:
+            TypeError: a part is missing or not one of `features`, or several tensors came without names.
+            ValueError: a tensor has another size.
+        """
+        if not state:
+            x = self.concatenate(**parts)
+        elif len(state) == 1 and not parts:
+            x = state[0]
+            if x.shape[-1] != sum(self.sizes.values()):
+                raise ValueError(f"expected a state of {self.shape_text()}, found {x.shape[-1]}")
+        else:
+            raise TypeError(
+                f"expected {self.call_text()}, or one tensor, found {len(state)} tensors without names"
+                + (f", beside {', '.join(parts)}" if parts else "")
+            )
         for layer in self.hidden:
             x = torch.tanh(layer(x))
         return self.fc(x)
+
+    def concatenate(self, **parts: torch.Tensor) -> torch.Tensor:
+        """Return the parts, see `forward`, as one tensor (B,n+H) in the order of `features`."""
+        if parts.keys() != self.sizes.keys():
+            raise TypeError(f"expected {self.call_text()}, found {', '.join(parts) or 'nothing'}")
+        for name, size in self.sizes.items():
+            if parts[name].shape[-1] != size:
+                raise ValueError(f"expected {name} of {size} numbers, found {parts[name].shape[-1]}")
+        return torch.cat([parts[name] for name in self.sizes], dim=-1)
+
+    def call_text(self) -> str:
+        return f"controller({', '.join(f'{name}={name}' for name in self.sizes)})"
+
+    def shape_text(self) -> str:
+        sizes = " + ".join(f"{size} ({name})" for name, size in self.sizes.items())
+        return f"{sizes} numbers"
 
 
 class ManyControllers:
@@ -61,6 +100,7 @@ class ManyControllers:
     """
 
     def __init__(self, parameters: torch.Tensor, like: Controller) -> None:
+        self.concatenate = like.concatenate
         self.layers, start = [], 0
         for layer in like.layers:
             rows, columns = layer.weight.shape
@@ -68,9 +108,9 @@ class ManyControllers:
             self.layers.append((matrix.unflatten(1, (rows, columns)), bias.unsqueeze(-1)))
             start += rows * columns + rows
 
-    def act(self, which: np.ndarray | slice, *inputs: torch.Tensor) -> torch.Tensor:
-        """The outputs (k, A) of these controllers (k,), each on its own row of the inputs (k, ...)."""
-        x = torch.cat(inputs, dim=-1).unsqueeze(-1)
+    def act(self, which: np.ndarray | slice, **parts: torch.Tensor) -> torch.Tensor:
+        """The outputs (k, A) of these controllers (k,), each on its own row of the parts (k, ...), given by name."""
+        x = self.concatenate(**parts).unsqueeze(-1)
         for i, (matrix, bias) in enumerate(self.layers):
             x = torch.baddbmm(bias[which], matrix[which], x.tanh() if i else x)
         return x.squeeze(-1)
@@ -129,8 +169,8 @@ class Worker:
         weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
         many = ManyControllers(weights, make_controller(self.config.to_dict(), self.world))
 
-        def policy(which: np.ndarray | slice, *inputs: torch.Tensor) -> torch.Tensor:
-            return self.squash(many.act(which, *inputs))
+        def policy(which: np.ndarray | slice, **parts: torch.Tensor) -> torch.Tensor:
+            return self.squash(many.act(which, **parts))
 
         lanes = make_lanes(self.env, self.backend, seeds, self.threads)
         try:

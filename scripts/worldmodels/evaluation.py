@@ -1,11 +1,8 @@
 """The official test, in gymnasium whatever the controller was trained in."""
 
-import math
-import statistics
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 
-import numpy as np
 import torch
 
 from worldmodels import checkpoint, cli
@@ -13,6 +10,7 @@ from worldmodels.agent import Squash, WorldModel, load_world_model, play_episode
 from worldmodels.config import EnvConfig
 from worldmodels.controller import Controller, load_controller
 from worldmodels.envs import GymnasiumLanes, action_space, versions
+from worldmodels.scores import summarize
 from worldmodels.workers import worker_device, workers
 
 # Episodes that a worker plays side by side. V's encoder takes 1.0 ms for a single frame, 0.2 ms for one of eight.
@@ -39,8 +37,8 @@ def play(lanes: GymnasiumLanes) -> Episodes:
     assert AGENT is not None
     world, controller, squash, _ = AGENT
 
-    def policy(_, *inputs: torch.Tensor) -> torch.Tensor:
-        return squash(controller(*inputs))
+    def policy(_, **parts: torch.Tensor) -> torch.Tensor:
+        return squash(controller(**parts))
 
     try:
         returns, lengths = play_episodes(world, lanes, policy, features=controller.features, width=WIDTH)
@@ -112,18 +110,13 @@ def summarise(logdir: str, env: EnvConfig, episodes: Episodes) -> dict:
     seeds = list(episodes)
     returns, lengths = (list(part) for part in zip(*episodes.values()))
     _, saved = load_controller(f"{logdir}/ctrl/best.tar")
-    std = statistics.stdev(returns) if len(returns) > 1 else 0.0
-    mean = float(np.mean(returns))
-    half = statistics.NormalDist().inv_cdf(0.975) * std / math.sqrt(len(returns))
     steps = saved["env_steps"]
     return {
         "env": env.id,
         "env_kwargs": env.kwargs,
         **{f"{name}_version": version for name, version in versions("gymnasium").items()},
         "episodes": len(returns),
-        "mean": mean,
-        "std": std,
-        "mean_95_interval": [mean - half, mean + half],
+        **summarize(returns),
         "env_steps": {**steps, "total": sum(steps.values())},
         "validated_mean": saved["reward"],
         "seeds": seeds,

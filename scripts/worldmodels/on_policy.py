@@ -45,7 +45,7 @@ class AgentDriver:
         world = self.agent.world
         z, _ = encode(world.vae, torch.from_numpy(frame[None]))
         controller = self.agent.controller
-        clean = self.squash(controller(*world.features(controller.features, z, self.hidden))).numpy()
+        clean = self.squash(controller(**world.features(controller.features, z, self.hidden))).numpy()
         action = self.squash.codec.snap(torch.from_numpy(clean + self.noise[step])).float()
         self.hidden = world.cell.remember(action, z, self.hidden)
         return action[0].numpy()

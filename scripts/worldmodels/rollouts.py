@@ -143,6 +143,8 @@ def collect_shard(
 ) -> dict:
     """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
 
+    The last shard has the episodes that are left of num_rollouts.
+
     Args:
         load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
 
@@ -152,7 +154,8 @@ def collect_shard(
     """
     agent = load_agent(rollouts.agent) if load_agent and rollouts.agent else None
     backend = choose_backend(env)
-    files = dict(enumerate(shard_files(data_dir, shard, rollouts.shard_size), start=shard * rollouts.shard_size))
+    first, size = shard * rollouts.shard_size, rollouts.shard_size
+    files = dict(enumerate(shard_files(data_dir, shard, size)[: max(0, rollouts.num_rollouts - first)], start=first))
     groups: dict[str, list[int]] = {"envpool": [], "gymnasium": []}
     for episode in files:
         slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
@@ -233,14 +236,14 @@ def generate_rollouts(
 
     Args:
         data_dir: where the files go.
+        num_rollouts: episodes to collect, one file each.
         env, rollouts: settings beyond the plain arguments, which they replace.
 
     Returns:
         The summaries of the shards, see collect_shard.
     """
     env = env or EnvConfig(id=env_name)
-    size = min(32, num_rollouts)
-    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, shard_size=size, seq_len=seq_len, env_name=env.id)
+    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len, env_name=env.id)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with workers(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
@@ -254,8 +257,12 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     env = settings.from_args(args, EnvConfig)
     rollouts = settings.from_args(args, RolloutsConfig, env_name=env.id)
     checkpoint.prepare_folder(run.data_dir)
-    if args.shard is not None and args.shard < 0:
-        raise UserError(f"--shard: expected at least 0, found {args.shard}")
+    shards = num_shards(rollouts.num_rollouts, rollouts.shard_size)
+    if args.shard is not None and not 0 <= args.shard < shards:
+        raise UserError(
+            f"--shard: expected 0 to {shards - 1}, since --num-rollouts is {rollouts.num_rollouts} and --shard-size "
+            f"{rollouts.shard_size}, found {args.shard}"
+        )
     if args.shard is not None:
         summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
     else:

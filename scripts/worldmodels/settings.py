@@ -21,6 +21,7 @@ class UserError(Exception):
 # How a field takes part in staleness.
 RESULT = "result"  # changes the stage's result: a new value makes the stage stale
 BUDGET = "budget"  # how long to go on: a new value makes the stage stale, but it continues from its saved state
+COUNT = "count"  # how many files a stage makes: changes none of them, and shows in the inputs of what reads them
 RUNTIME = "runtime"  # cannot change a result: never makes anything stale
 ELSEWHERE = "elsewhere"  # a field of the specification that is configured in another section, or read from a file
 
