@@ -17,11 +17,12 @@ from itertools import count
 import baselines
 import common
 import numpy as np
+import torch
 from common import Goal
 
 from worldmodels import seeding
 from worldmodels.config import EnvConfig, WMControllerConfig
-from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker, share_cores
+from worldmodels.controller import Evaluator, flatten_parameters, load_agent, prepare_worker, share_cores
 from worldmodels.envs import choose_backend
 from worldmodels.workers import workers
 
@@ -31,7 +32,7 @@ TRACKS = count(10_000)  # every measurement plays another track
 
 def population(logdir: str, sigma: float) -> np.ndarray:
     """A generation of candidates (pop_size, P) around the trained controller."""
-    mean = flatten_parameters(load_controller(f"{logdir}/ctrl/best.tar")[0])
+    mean = flatten_parameters(load_agent(logdir, torch.device("cpu"))[1])
     return mean + sigma * np.random.default_rng(1).standard_normal((WMControllerConfig().pop_size, len(mean)))
 
 

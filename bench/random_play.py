@@ -21,7 +21,7 @@ def play(env: config.EnvConfig, seed: int, policy: str) -> float:
     """The return of an episode; nothing is rendered unless the environment shows itself as pictures."""
     made = make_gymnasium(env)
     steps = made.spec.max_episode_steps  # type: ignore[union-attr]
-    rollouts = config.RolloutsConfig(policy=policy, seq_len=max(2, steps), env_name=env.id)
+    rollouts = config.RolloutsConfig(policy=policy, seq_len=max(2, steps), env_name=env.id, env_kwargs=env.kwargs)
     codec, total, over = ActionCodec(made.action_space), 0.0, False
     made.reset(seed=seed)
     for vector in plan_actions(made.action_space, rollouts, seed, 0):

@@ -6,7 +6,6 @@
 # paths of logs) is in params.command, which Snakemake does not compare, see `command`.
 
 import atexit
-import contextlib
 import dataclasses
 import json
 import shlex
@@ -21,7 +20,7 @@ from snakemake.utils import update_config
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from worldmodels import config as wm
-from worldmodels import settings
+from worldmodels import preflight, settings
 from worldmodels.fingerprint import fingerprint
 from worldmodels.scores import score_text
 
@@ -46,12 +45,6 @@ if not isinstance(SEEDS, list) or not all(
     )
 try:
     CONFIG = wm.load(config)
-    if CONFIG.ctrl.cma:
-        # Without pycma here, as with --use-conda, C's job checks.
-        with contextlib.suppress(ImportError):
-            from worldmodels.strategy import check_names
-
-            check_names(CONFIG.ctrl.cma)
 except settings.UserError as error:
     sys.exit(f"config: {error}")
 
@@ -141,6 +134,11 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
     return whole
 
 
+def flag_json(value):
+    """A value as JSON for `command`, which splits flags at spaces."""
+    return shlex.quote(json.dumps(value, separators=(",", ":")))
+
+
 def extend_profile(names):
     """What a profile says of a stage's threads and resources holds for the rules that names(stage) gives, too.
 
@@ -170,6 +168,18 @@ def growing(amount):
 def playing_memory(wildcards, threads, attempt):
     """MB for workers that play episodes. Measured: 1,660 MB with two workers."""
     return (1000 + 700 * threads) * attempt
+
+
+def controller_memory():
+    """Bytes that C's job will have on a cluster, infinite if only the job will know; None: what the machine has."""
+    on_cluster = workflow.remote_exec or workflow.resource_settings.nodes  # --jobs
+    if not on_cluster:
+        return None
+    given = workflow.resource_settings.overwrite_resources.get("ctrl", {}).get("mem_mb")
+    given = getattr(given, "value", given)
+    if given is None:
+        given = playing_memory(None, CONFIG.ctrl.max_workers, 1)
+    return given * 1e6 if isinstance(given, (int, float)) else float("inf")
 
 
 # What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.

@@ -13,6 +13,17 @@ for file in AGENT_FILES:
         sys.exit(
             f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar"
         )
+
+# What the environment contradicts in C's settings is told before any training: by the rollouts' job and, where earlier
+# rollouts have recorded the environment's actions, now.
+CONTROLLER = preflight.controller_settings(CONFIG, controller_memory())
+try:
+    # A job on another machine parses this file again, where it is too late.
+    if not workflow.remote_exec:
+        preflight.check_recorded(ROLLOUT_SUMMARIES[0], CONTROLLER, CONFIG.env)
+except settings.UserError as error:
+    sys.exit(f"config: {error}")
+
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
 # Where shard_size does not divide num_rollouts, the last shard has fewer files. A rule's outputs are a fixed list, so
@@ -52,7 +63,9 @@ rule rollouts_shard:
         mem_mb=growing(collecting_memory(CONFIG.rollouts.shard_size)),
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
-        command=command(COLLECT, CONFIG.rollouts),
+        command=command(
+            COLLECT, CONFIG.rollouts, more=f"--controller {flag_json(CONTROLLER)}"
+        ),
         options=options(CONFIG.env, CONFIG.rollouts),
         code=code(COLLECT, OF_ENV),
     shell:

@@ -19,9 +19,9 @@ import torch
 
 from worldmodels import checkpoint, cli, config, seeding, settings
 from worldmodels.actions import ActionCodec
-from worldmodels.agent import WorldModel, load_world_model
+from worldmodels.agent import WorldModel
 from worldmodels.cli import log
-from worldmodels.controller import load_controller
+from worldmodels.controller import load_agent
 from worldmodels.decoding import decode
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes, action_space
@@ -116,10 +116,8 @@ def main(args) -> None:
     for output in args.output:  # now, not after the drive
         check_film(output)
         checkpoint.prepare_folder(Path(output).absolute().parent)
-    world = load_world_model(run.logdir, cli.device(run.device))
-    controller, saved = load_controller(f"{run.logdir}/ctrl/best.tar")
+    world, controller, saved = load_agent(run.logdir, cli.device(run.device))
     squash = world.squash(saved["config"]["squash"], action_space(env))
-    controller.to(world.device)
 
     def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
         return squash(controller(**world.features(controller.features, z, hidden)))

@@ -160,6 +160,7 @@ def main(args) -> None:
     summary = checkpoint.read_json(f"{run.logdir}/mdrnn/best.json", ("epoch", "precision", "history"))
     vae, _ = load_vae(f"{run.logdir}/vae/best.tar")
     mdrnn, saved = load_mdrnn(f"{run.logdir}/mdrnn/best.tar")
+    checkpoint.check_origin(f"{run.logdir}/mdrnn/best.tar", saved, "M", {"vae": ("V", f"{run.logdir}/vae/best.tar")})
     include_reward = saved["config"]["include_reward"]
     figures.save(losses(summary, include_reward), f"{folder}/mdrnn_losses.png")
     generator = torch.Generator().manual_seed(seeding.number(run.seed, "figures/mdrnn"))

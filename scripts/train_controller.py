@@ -15,7 +15,9 @@ from worldmodels.evolution import train_controller
 def main(args) -> None:
     run = cli.run_config(args)
     env = settings.from_args(args, config.EnvConfig)
-    ctrl = settings.from_args(args, config.WMControllerConfig, env_name=env.id, logdir=run.logdir)
+    ctrl = settings.from_args(
+        args, config.WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir
+    )
     backend = choose_backend(env)
     checkpoint.prepare_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]

@@ -107,6 +107,14 @@ CASES = {
     "an option that pycma has not": (
         wrong_config("ctrl={cma: {CMA_diagnal: true}}"), "config: ctrl.cma: expected options of pycma, found 'CMA_dia",
     ),
+    "an option of pycma that nobody asks for": (
+        wrong_config("ctrl={cma: {tolx: abc}}"),
+        "config: ctrl.cma: tolx is not taken: training ends by ctrl.num_generations, ctrl.max_env_steps",
+    ),
+    "a value that pycma cannot take": (
+        wrong_config("ctrl={cma: {CMA_diagonal: maybe}}"),
+        "config: ctrl.cma: CMA_diagonal: expected true or false or a whole number of at least 2, found 'maybe'",
+    ),
     "hard tracks that nobody shares": (
         wrong_config("ctrl={hard_share: 0.5, common_tracks: false}"),
         "ctrl.hard_share: expected 0 where common_tracks is off, found 0.5",
@@ -181,7 +189,11 @@ CASES = {
     ),
     "M of an earlier V": (
         script("evaluate", spoil=resave("run/vae/best.tar", lambda c: c.update(epoch=99))),
-        "run/mdrnn/best.tar: expected M trained on latents of run/vae/best.tar, found another V's",
+        "run/mdrnn/best.tar: expected M trained with run/vae/best.tar, found another V's",
+    ),
+    "C of an earlier M": (
+        script("evaluate", spoil=resave("run/mdrnn/best.tar", lambda c: c.update(epoch=99))),
+        "run/ctrl/best.tar: expected C trained with run/mdrnn/best.tar, found another M's",
     ),
     "no latents": (
         script("train_mdrnn", spoil=remove("run/latents/latents_8.npz")), "latents_8.npz: expected an .npz file",

@@ -108,6 +108,8 @@ def test_flags_carry_every_value(cls):
             setattr(made, f.name, odd[f.type])
     if isinstance(made, config.RolloutsConfig):
         made.mixture = {"random": 0.25, "ou": 1}  # its names are checked
+    if isinstance(made, WMControllerConfig):
+        made.cma = {"CSA_clip_length_value": [-1, 2.5], "AdaptSigma": "CSA"}  # so are these
     parser = argparse.ArgumentParser()
     settings.add_flags(parser, cls)
     line = settings.options(made, (settings.RESULT, settings.BUDGET, settings.RUNTIME))

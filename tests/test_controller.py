@@ -2,9 +2,11 @@
 
 import copy
 import os
+import warnings
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
+import cma
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from worldmodels import seeding
 from worldmodels.agent import Squash, WorldModel, play_episodes
+from worldmodels.cma_options import NEEDS, REFUSED, TAKEN, check_cma
 from worldmodels.config import EnvConfig, WMControllerConfig
 from worldmodels.controller import (
     Controller,
@@ -195,6 +198,121 @@ def test_the_strategy_does_not_depend_on_the_cores(make):
     assert np.array_equal(search(1), search(2))
 
 
+OPTIONS = {  # a value of each option that ctrl.cma takes, another one than pycma's default
+    "AdaptSigma": [False, "TPA"], "CMA_active": [False], "CMA_active_injected": [0.5], "CMA_cmean": [0.5],
+    "CMA_const_trace": [True], "CMA_diagonal": [True, 5], "CMA_diagonal_decoding": [1], "CMA_elitist": [True],
+    "CMA_injections_threshold_keep_len": [0.1], "CMA_mirrormethod": [0], "CMA_mirrors": [0.3], "CMA_mu": [2],
+    "CMA_on": [0, 0.5], "CMA_rankmu": [0.5], "CMA_rankone": [0.5], "CSA_clip_length_value": [0.5, [0, 0]],
+    "CSA_damp_mueff_exponent": [0], "CSA_dampfac": [0.5], "CSA_disregard_length": [True], "CSA_invariant_path": [True],
+    "CSA_squared": [True], "TPA_dampfac": [0.5], "conditioncov_alleviate": [[0, 2]], "maxstd": [0.05],
+    "mean_shift_line_samples": [True], "mindx": [0.12], "minstd": [0.12], "pc_line_samples": [True],
+    "stall_sigma_change_on_divergence_iterations": [1], "updatecovwait": [5],
+}  # fmt: skip
+
+
+def search_with(options: dict) -> EvolutionStrategy:
+    """The search after 25 generations on an ill-conditioned peak; its saved mean is checked to be pycma's own."""
+    check_cma(options, pop_size=8)
+    strategy, scale = EvolutionStrategy(20, 0.1, 8, seed=1, more=options), np.geomspace(1, 30, 20)
+    for _ in range(25):
+        strategy.tell(-np.square((strategy.ask() - 1) * scale).sum(axis=1))
+        assert np.array_equal(strategy.mean, strategy.es.result.xfavorite)
+    return strategy
+
+
+def test_every_option_of_pycma_is_taken_or_refused():
+    assert set(TAKEN) | set(REFUSED) == set(cma.CMAOptions.defaults())
+    assert not set(TAKEN) & set(REFUSED) and set(OPTIONS) == set(TAKEN)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_of_pycma_changes_the_search_and_writes_nothing(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    needed = {"CMA_mirrors": 0.3} if name == "CMA_mirrormethod" else dict([NEEDS[name]] if name in NEEDS else [])
+    without = search_with(needed)
+    for value in OPTIONS[name]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            strategy = search_with({name: value} | needed)
+        assert not np.array_equal(strategy.mean, without.mean)
+    assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
+
+
+def test_the_saved_mean_is_the_one_that_pycma_evaluates():
+    """Where the covariance matrix is ill-conditioned, pycma goes on in other coordinates."""
+    strategy = search_with({"conditioncov_alleviate": [0, 2]})
+    assert not np.allclose(strategy.es.mean, strategy.mean)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"CMA_diagnal": True}, r"expected options of pycma, found 'CMA_diagnal' \(did you mean CMA_diagonal\?\)"),
+        ({"CMA_diagonal": "no"}, "CMA_diagonal: expected true or false or a whole number of at least 2, found 'no'"),
+        ({"CMA_diagonal": 1}, "CMA_diagonal: expected true or false or a whole number of at least 2, found 1"),
+        ({"CMA_cmean": "open('executed', 'w')"}, 'CMA_cmean: expected a number above 0 and at most 100, found "open'),
+        (
+            {"CSA_clip_length_value": [1, 2]},
+            r"CSA_clip_length_value: expected a number of at least 0 or \[a, b\] with a <= 0 <= b, found \[1",
+        ),
+        ({"minstd": float("nan")}, "minstd: expected a number of at least 0, found nan"),
+        ({"tolx": "abc"}, "tolx is not taken: training ends by ctrl.num_generations"),
+        ({"maxiter": 3}, "maxiter is not taken: set ctrl.num_generations"),
+        ({"ftarget": -9}, "ftarget is not taken: set ctrl.target_return"),
+        ({"timeout": 60}, "timeout is not taken: a time limit is not reproducible"),
+        ({"bounds": [-0.05, 0.05]}, "bounds is not taken: the ascent"),
+        ({"scaling_of_variables": [2.0]}, "scaling_of_variables is not taken: C's parameters"),
+        ({"verb_log": 1}, "verb_log is not taken: the workflow writes its own log"),
+        ({"popsize": 4}, "popsize is not taken: set ctrl.pop_size"),
+        ({"CMA_mu": 5}, "CMA_mu: expected at most half of ctrl.pop_size, 4, found 5"),
+        ({"CSA_dampfac": 2.0}, "CSA_dampfac: expected AdaptSigma: CSA beside it, found none"),
+        ({"CMA_mirrormethod": 0}, "CMA_mirrormethod: expected CMA_mirrors beside it"),
+        ({"CMA_diagonal": True, "updatecovwait": 3}, "updatecovwait: expected a full covariance matrix"),
+    ],
+)
+def test_options_of_pycma_that_are_refused_are_named(options, message):
+    with pytest.raises(UserError, match=f"ctrl.cma: {message}"):
+        WMControllerConfig(pop_size=8, cma=options)
+
+
+def test_extreme_options_of_pycma_are_named_when_they_break_it():
+    with pytest.raises(UserError, match=r"ctrl.cma: expected options that pycma can search with, found .*'CMA_rankmu'"):
+        search_with({"CMA_rankmu": 100})
+
+
+def test_pycma_takes_no_options_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cma_signals.in").write_text("{'minstd': 9.0}")
+    plain = EvolutionStrategy(5, 0.3, 8, seed=1)
+    plain.tell(peak(plain.ask()))
+    plain.es.stop()
+    assert np.all(plain.es.opts["minstd"] == 0)
+
+
+@pytest.mark.parametrize("make", [lambda: EvolutionStrategy(5, 0.3, 8, seed=1), lambda: ascent(5, pop_size=8)])
+@pytest.mark.parametrize(
+    "spoiled, message",
+    [
+        (np.nan, "env.id: expected finite returns, found nan of candidate 3, generation 2"),
+        (-np.inf, "env.id: expected finite returns, found -inf of candidate 3, generation 2"),
+        (
+            1e200,
+            r"env.id: expected returns with a finite variance, found 1e\+200, generation 2; scale the rewards down",
+        ),
+    ],
+)
+def test_returns_that_nobody_can_learn_from_leave_the_search_as_it_was(make, spoiled, message):
+    strategy = make()
+    strategy.tell(peak(strategy.ask()))
+    before, returns = strategy.mean.copy(), peak(strategy.ask())
+    returns[2] = spoiled
+    with pytest.raises(UserError, match=message):
+        strategy.tell(returns)
+    assert np.array_equal(strategy.mean, before) and len(strategy.means) == 1
+    strategy.tell(peak(strategy.ask()))
+    assert np.isfinite(strategy.ask()).all()
+
+
 class InlinePool:
     """Stands in for the worker processes: an 'episode' is 10 steps long and returns the peak's height, with noise
     that comes from the track."""
@@ -346,6 +464,47 @@ def test_budgets(changes, why):
         pass
     assert made.over() == why and made.generation < 40
     assert made.best["reward"] > float("-inf")
+
+
+@pytest.mark.parametrize("ascent_after", [0, 300])
+@pytest.mark.parametrize("spoiled", [np.nan, -np.inf])
+def test_a_return_that_is_not_finite_ends_training_before_anything_is_noted(ascent_after, spoiled):
+    made = training(ascent_after=ascent_after)
+    steps = made.run()
+    for _ in range(4):
+        next(steps)
+    seed = made.tracks()[7]  # of the second episode of the fourth candidate
+
+    def spoil(jobs):
+        returns, lengths = Evaluator.collect(jobs)
+        return np.where(np.arange(len(returns)) == 7, spoiled, returns), lengths
+
+    made.evaluator.collect = spoil
+    before = copy.deepcopy((made.state_dict(), made.env_steps, made.best))
+    message = f"found {spoiled} of candidate 4 in the episode of seed {seed}, generation 5"
+    with pytest.raises(UserError, match=message):
+        next(steps)
+    assert repr((made.state_dict(), made.env_steps, made.best)) == repr(before)
+
+
+@pytest.mark.parametrize("generations", [3, 8])
+def test_a_validation_that_is_not_finite_keeps_nothing(generations):
+    """The first validation is the last thing that a run of three generations does; one of eight does it beside its
+    fifth generation."""
+    made, seeds = training(num_generations=generations), []
+
+    def spoil(jobs):
+        returns, lengths = Evaluator.collect(jobs)
+        if len(returns) == made.config.validation_episodes:
+            seeds.extend(made.validation_seeds())
+            returns[1] = np.nan
+        return returns, lengths
+
+    made.evaluator.collect = spoil
+    with pytest.raises(UserError, match="found nan of the validated mean in the episode of seed") as raised:
+        list(made.run())
+    assert f"seed {seeds[1]}, generation {min(generations, 4)}" in str(raised.value)
+    assert made.best["epoch"] == 0 and not made.validations and made.generation == min(generations, 4)
 
 
 def test_common_tracks():

@@ -8,19 +8,21 @@ import torch
 from conftest import ROOT
 from torch import nn
 
+from worldmodels import checkpoint
 from worldmodels import fingerprint as fingerprints
-from worldmodels.agent import WorldModel
+from worldmodels.agent import WorldModel, load_world_model
 from worldmodels.config import EnvConfig, load
 from worldmodels.controller import (
     Controller,
     ManyControllers,
     flatten_parameters,
+    load_agent,
     make_controller,
 )
 from worldmodels.envs import make_gymnasium
 from worldmodels.mdrnn import MDRNN, get_loss, to_cell
+from worldmodels.on_policy import EarlierAgent
 from worldmodels.settings import UserError
-from worldmodels.strategy import EvolutionStrategy
 from worldmodels.vae import VAE, ConvVAE, conv_vae_loss_fn, encode, make_vae
 
 CPU = torch.device("cpu")
@@ -238,17 +240,65 @@ def test_a_controller_that_is_linear_is_as_before():
     assert isinstance(Controller(8, 16, 3, "z", [5]).layers[0], nn.Linear)
 
 
-def test_options_of_the_optimiser():
-    strategy = EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagonal": True})
-    full = EvolutionStrategy(5, 0.1, 8, 1)
-    for made in (strategy, full):
-        for _ in range(4):
-            made.tell(-(made.ask() ** 2).sum(1))
-    assert (strategy.means[-1] != full.means[-1]).any()
-    with pytest.raises(UserError, match=r"ctrl.cma: expected options of pycma, found 'CMA_diagnal' \(did you mean CMA"):
-        EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagnal": True})
-    with pytest.raises(UserError, match=r"ctrl.cma: expected options that pycma takes, found .*banana"):
-        EvolutionStrategy(5, 0.1, 8, 1, {"CMA_diagonal": "banana"})
-    elsewhere = r"ctrl.cma: popsize is not set here, but by the workflow \(ctrl.pop_size, seed\)"
-    with pytest.raises(UserError, match=elsewhere):
-        EvolutionStrategy(5, 0.1, 8, 1, {"popsize": 4})
+def made_of(folder, **digests) -> dict:
+    """A checkpoint of C with these digests of its models; without any, as older versions wrote it."""
+    saved = {
+        "state_dict": Controller(8, 16, 3).state_dict(), "reward": 1.0, "epoch": 1,
+        "config": {"latent_size": 8, "hidden_size": 16, "action_size": 3, "squash": []},
+        "env_steps": {"rollouts": 1, "controller": 1}, **digests,
+    }  # fmt: skip
+    checkpoint.write_best(folder / "ctrl", saved)
+    return saved
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """The folder of a V and an M, and the digests of their files."""
+    vae, mdrnn = ConvVAE(3, 8), MDRNN(8, 3, 16, 2)
+    shape = {"model": "ConvVAE", "latent_size": 8, "channels": 3, "img_channels": 3, "height": 64, "width": 64}
+    checkpoint.write_best(tmp_path / "vae", {"state_dict": vae.state_dict(), "epoch": 1, "config": shape})
+    digests = {"vae": checkpoint.digest(tmp_path / "vae/best.tar")}
+    sizes = {"latent_size": 8, "action_size": 3, "hidden_size": 16, "gmm_components": 2}
+    checkpoint.write_best(tmp_path / "mdrnn", {"state_dict": mdrnn.state_dict(), "config": sizes, **digests})
+    return tmp_path, digests | {"mdrnn": checkpoint.digest(tmp_path / "mdrnn/best.tar")}
+
+
+def test_an_agent_knows_its_models(agent):
+    folder, digests = agent
+    assert load_world_model(str(folder), CPU).digests == digests
+    made_of(folder, **digests)
+    _, controller, saved = load_agent(str(folder), CPU)
+    assert controller.fc.out_features == 3 and {key: saved[key] for key in digests} == digests
+    summary = checkpoint.read_json(folder / "ctrl/best.json")
+    assert {key: summary[key] for key in digests} == digests
+
+
+@pytest.mark.parametrize("stage, name", [("vae", "V"), ("mdrnn", "M")])
+def test_another_model_of_equal_size_is_named(agent, stage, name):
+    folder, digests = agent
+    made_of(folder, **digests | {stage: "0" * 64})
+    message = rf"ctrl/best.tar: expected C trained with .*/{stage}/best.tar, found another {name}'s$"
+    with pytest.raises(UserError, match=message):
+        load_agent(str(folder), CPU)
+    with pytest.raises(UserError, match=message):
+        EarlierAgent(str(folder))
+
+
+def test_an_agent_of_before_digests_were_kept_loads(agent):
+    folder, _ = agent
+    made_of(folder)
+    load_agent(str(folder), CPU)
+
+
+def test_copied_linked_and_saved_again_models_are_the_same(agent, tmp_path_factory):
+    folder, digests = agent
+    made_of(folder, **digests)
+    copy = tmp_path_factory.mktemp("copy")
+    for stage in ("vae", "mdrnn", "ctrl"):
+        (copy / stage).mkdir()
+    shutil.copy(folder / "vae/best.tar", copy / "vae")
+    (copy / "mdrnn/best.tar").symlink_to(folder / "mdrnn/best.tar")
+    checkpoint.save(copy / "ctrl/best.tar", checkpoint.load(folder / "ctrl/best.tar"))
+    assert load_agent(str(copy), CPU)[0].digests == digests
+    checkpoint.save(copy / "vae/best.tar", checkpoint.load(folder / "vae/best.tar"))
+    assert load_agent(str(copy), CPU)[0].digests == digests

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from worldmodels.preflight import Actions
 from worldmodels.settings import UserError
 
 Box, Discrete = gym.spaces.Box, gym.spaces.Discrete
@@ -79,6 +80,12 @@ class ActionCodec:
         parts = outputs.split(self.choices, dim=-1)
         hot = [torch.nn.functional.one_hot(part.argmax(-1), part.shape[-1]) for part in parts]
         return torch.cat(hot, dim=-1).to(outputs.dtype)
+
+    @property
+    def summary(self) -> Actions:
+        """What C's settings must suit."""
+        bounded = self.bounded.tolist() if self.continuous else []
+        return Actions(str(self.space), self.size, self.continuous, bounded)
 
     @property
     def middle(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The agent at work: V sees, M remembers, C acts (paper, section 2.4), many episodes side by side as one batch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from worldmodels.actions import ActionCodec
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes
 from worldmodels.graphs import GraphedFunction
 from worldmodels.mdrnn import Hidden, MDRNNCell, load_mdrnn, to_cell
+from worldmodels.preflight import check_squash
 from worldmodels.settings import UserError
 from worldmodels.vae import VAE, encode, load_vae
 
@@ -21,7 +22,8 @@ class WorldModel:
     """The trained V and M on one device.
 
     env_steps: steps of the environment that they were trained on. logdir: where they are from. graphed: whether a GPU
-    can replay them as a graph, as far as is known; a V of one's own may wait for the GPU.
+    can replay them as a graph, as far as is known; a V of one's own may wait for the GPU. digests: of their files, as
+    the checkpoint of a C that is trained with them keeps them: "vae" and "mdrnn".
     """
 
     vae: VAE
@@ -30,6 +32,7 @@ class WorldModel:
     env_steps: int
     logdir: str = ""
     graphed: bool = True
+    digests: dict[str, str] = field(default_factory=dict)
 
     def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> dict[str, torch.Tensor]:
         """What ctrl.features names, by name, for a controller: z (B,n), h and c (B,H) of M's last layer."""
@@ -55,21 +58,20 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
     """V and M from <logdir>.
 
     Raises:
-        UserError: a checkpoint is missing or damaged, or M was trained on latents of another size.
+        UserError: a checkpoint is missing or damaged, or M was trained with another V.
     """
-    vae, saved = load_vae(f"{logdir}/vae/best.tar", device)
-    mdrnn, trained = load_mdrnn(f"{logdir}/mdrnn/best.tar", device)
+    files = {stage: f"{logdir}/{stage}/best.tar" for stage in ("vae", "mdrnn")}
+    vae, saved = load_vae(files["vae"], device)
+    mdrnn, trained = load_mdrnn(files["mdrnn"], device)
     if mdrnn.latents != saved["config"]["latent_size"]:
         raise UserError(
             f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, "
             f"found {mdrnn.latents}"
         )
-    if trained.get("vae") not in (None, checkpoint.digest(f"{logdir}/vae/best.tar")):
-        raise UserError(
-            f"{logdir}/mdrnn/best.tar: expected M trained on latents of {logdir}/vae/best.tar, found another V's"
-        )
+    checkpoint.check_origin(files["mdrnn"], trained, "M", {"vae": ("V", files["vae"])})
     cell = to_cell(mdrnn).eval().requires_grad_(False)
-    return WorldModel(vae, cell, device, saved.get("env_steps", 0), logdir)
+    digests = {stage: checkpoint.digest(file) for stage, file in files.items()}
+    return WorldModel(vae, cell, device, saved.get("env_steps", 0), logdir, digests=digests)
 
 
 class Squash:
@@ -80,19 +82,14 @@ class Squash:
 
     def __init__(self, names: list[str], space: gym.Space, device: torch.device) -> None:
         self.codec = ActionCodec(space)
+        check_squash(names, self.codec.summary)
         if not self.codec.continuous:
-            if names:
-                raise UserError(f"ctrl.squash: expected none, since the actions are {space}, found {names}")
             return
         size, bounded = self.codec.size, self.codec.bounded
-        if len(names) not in (0, 1, size):
-            raise UserError(f"ctrl.squash: expected 1 or {size} entries, one an action, found {len(names)}")
         names = names * size if len(names) == 1 else names or ["tanh" if known else "clip" for known in bounded]
         self.low, self.high = (torch.tensor(bound, device=device) for bound in (self.codec.low, self.codec.high))
         self.scaled = torch.tensor([name == "tanh" for name in names], device=device)
         self.bare = torch.tensor([name == "clip" for name in names], device=device)
-        if not all(known for known, name in zip(bounded, names) if name == "tanh"):
-            raise UserError(f"ctrl.squash: expected finite bounds for tanh, found {space}; use clip_tanh or clip")
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
         if not self.codec.continuous:

@@ -177,6 +177,24 @@ def digest(path: str | Path) -> str:
         raise UserError(f"{path}: expected a file, found none") from None
 
 
+def check_origin(path: str | Path, saved: dict, name: str, models: dict[str, tuple[str, str | Path]]) -> None:
+    """Refuse a model that was made with another model than the one that is to work with it.
+
+    A copy and a link have the digest of their original. Checkpoints from before digests were kept pass.
+
+    Args:
+        path, saved: the checkpoint and its content.
+        name: what it holds: M or C.
+        models: stage -> (the name of its model, its file): what this one should have been made with.
+
+    Raises:
+        UserError: a file's digest is not the one in the checkpoint.
+    """
+    for stage, (model, file) in models.items():
+        if saved.get(stage) not in (None, digest(file)):
+            raise UserError(f"{path}: expected {name} trained with {file}, found another {model}'s")
+
+
 def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:
     """A stage's saved state if there is one of the same configuration, code and data, else None.
 

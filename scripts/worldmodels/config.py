@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldmodels.cma_options import check_cma
 from worldmodels.settings import (
     BUDGET,
     COUNT,
@@ -94,6 +95,9 @@ class EnvConfig(Section):
         return self.import_ or self.id.rpartition(":")[0]
 
 
+# The arguments with which CarRacing-v3 has other actions than those that its defaults are made for.
+DISCRETE = {"continuous": False}
+
 POLICY_NAMES = ("random", "brownian", "ou", "agent")
 
 
@@ -113,6 +117,7 @@ class RolloutsConfig(Section):
         choices=(*POLICY_NAMES, "mixture"),
     )
     env_name: str = elsewhere("CarRacing-v3", "env.id")
+    env_kwargs: dict = elsewhere({}, "env.kwargs")
     mixture: dict = suited(
         {"CarRacing-v3": {"ou": 0.8, "brownian": 0.1, "random": 0.1}},
         {"ou": 0.5, "random": 0.5},
@@ -122,11 +127,13 @@ class RolloutsConfig(Section):
         {"CarRacing-v3": [0.0, 0.3, -0.2]},
         [],
         "where ou pulls each action to, in the environment's units; empty: the middle of the bounds",
+        unless=DISCRETE,
     )
     ou_sigma: list[float] = suited(
         {"CarRacing-v3": [0.4, 0.3, 0.2]},
         [],
         "standard deviation of each action under ou; empty: a quarter of the range",
+        unless=DISCRETE,
     )
     ou_theta: float = option(0.1, "how fast ou forgets, 1/step", above=0.0, high=1.0)
     agent: str = option("", "logdir of the run whose agent drives under the policy agent", role=RUNTIME)
@@ -245,6 +252,7 @@ class WMControllerConfig(Section):
     hidden_size: int = elsewhere(256, "M's checkpoint (set mdrnn.hidden_size)")
     action_size: int = elsewhere(3, "M's checkpoint")
     env_name: str = elsewhere("CarRacing-v3", "env.id")
+    env_kwargs: dict = elsewhere({}, "env.kwargs")
     logdir: str = elsewhere("results/carracing", "logdir")
     features: str = option(
         "zh",
@@ -258,6 +266,7 @@ class WMControllerConfig(Section):
         "how each output of the controller becomes a continuous action, one entry for all or one an action; tanh: tanh "
         "scaled to the bounds; clip_tanh: tanh clipped to them; clip: the bare output clipped to them; empty: tanh "
         "where there are bounds, else clip",
+        unless=DISCRETE,
         choices=("tanh", "clip_tanh", "clip"),
     )
     pop_size: int = option(64, "candidates a generation (specification: 10; the paper: 64)", low=2)
@@ -291,7 +300,7 @@ class WMControllerConfig(Section):
         "how far that goes in a generation; its step size stays at sigma0, or what CMA-ES left if that is smaller",
         above=0.0,
     )
-    cma: dict = option({}, "further options of pycma's CMAOptions, as {CMA_diagonal: true}")
+    cma: dict = option({}, "options of pycma that shape CMA-ES, as {CMA_diagonal: true}; docs/extending.md lists them")
     num_generations: int = option(1000, "generations at most", low=1, role=BUDGET)
     max_env_steps: int = option(1000000, "environment steps at most; 0: no limit", low=0, role=BUDGET)
     target_return: float = suited(
@@ -329,6 +338,7 @@ class WMControllerConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_cma(self.cma, self.pop_size)
         if self.hard_share and not self.common_tracks:
             raise UserError(f"ctrl.hard_share: expected 0 where common_tracks is off, found {self.hard_share:g}")
 
@@ -373,13 +383,13 @@ def load(config: dict) -> types.SimpleNamespace:
     run = RunConfig(**{k: v for k, v in config.items() if k in top}, env_name=env.id)
     loaded = types.SimpleNamespace(run=run, **run.to_dict())
     for name, cls in SECTIONS.items():
-        setattr(loaded, name, section_of(config, cls, env.id))
+        setattr(loaded, name, section_of(config, cls, env))
     check_together(loaded)
     return loaded
 
 
-def section_of(config: dict, cls: type[Section], env_name: str = "") -> Any:
-    """A section from the part of the configuration that is named like it."""
+def section_of(config: dict, cls: type[Section], env: EnvConfig | None = None) -> Any:
+    """A section from the part of the configuration that is named like it; its defaults suit the environment."""
     name, values = cls.section, config.get(cls.section, {})
     if not isinstance(values, dict):
         raise UserError(f"{name}: expected a section with keys, found {values!r}")
@@ -389,7 +399,8 @@ def section_of(config: dict, cls: type[Section], env_name: str = "") -> Any:
             raise UserError(f"{name}.{given}: unknown key{nearest(given, fields)}")
         if fields[given].metadata["home"]:
             raise UserError(f"{name}.{given}: not set here, it comes from {fields[given].metadata['home']}")
-    of_env = {"env_name": env_name} if "env_name" in fields else {}
+    of_env = {"env_name": env.id, "env_kwargs": env.kwargs} if env else {}
+    of_env = {name: value for name, value in of_env.items() if name in fields}
     return cls(**{fields[given].name: value for given, value in values.items()}, **of_env)
 
 

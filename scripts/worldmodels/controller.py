@@ -153,6 +153,20 @@ def load_controller(path: str | Path) -> tuple[Controller, dict]:
     return controller.eval().requires_grad_(False), saved
 
 
+def load_agent(logdir: str, device: torch.device) -> tuple[WorldModel, Controller, dict]:
+    """V and M, and C and its checkpoint, from <logdir>.
+
+    Raises:
+        UserError: a checkpoint is missing or damaged, or was made with other models than those beside it.
+    """
+    world = load_world_model(logdir, device)
+    path = f"{logdir}/ctrl/best.tar"
+    controller, saved = load_controller(path)
+    files = {stage: (name, f"{logdir}/{stage}/best.tar") for stage, name in (("vae", "V"), ("mdrnn", "M"))}
+    checkpoint.check_origin(path, saved, "C", files)
+    return world, controller.to(device), saved
+
+
 @dataclass
 class Worker:
     """What a worker process keeps between its tasks."""

@@ -6,9 +6,9 @@ from concurrent.futures import as_completed
 import torch
 
 from worldmodels import checkpoint, cli
-from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
+from worldmodels.agent import Squash, WorldModel, play_episodes
 from worldmodels.config import EnvConfig
-from worldmodels.controller import Controller, load_controller
+from worldmodels.controller import Controller, load_agent, load_controller
 from worldmodels.envs import GymnasiumLanes, action_space, versions
 from worldmodels.scores import summarize
 from worldmodels.workers import worker_device, workers
@@ -22,11 +22,9 @@ AGENT: tuple[WorldModel, Controller, Squash, EnvConfig] | None = None
 def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> None:
     """Load the agent once in a worker process."""
     global AGENT
-    device = worker_device(device_name, number)
-    controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
-    world = load_world_model(logdir, device)
+    world, controller, saved = load_agent(logdir, worker_device(device_name, number))
     squash = world.squash(saved["config"]["squash"], action_space(env))
-    AGENT = world, controller.to(device), squash, env
+    AGENT = world, controller, squash, env
 
 
 Episodes = dict[int, list]  # seed -> [return, length]

@@ -24,8 +24,9 @@ from worldmodels.controller import (
 )
 from worldmodels.envs import action_space
 from worldmodels.interrupts import Interrupted
+from worldmodels.preflight import check_covariance
 from worldmodels.settings import result_values
-from worldmodels.strategy import EvolutionStrategy, ReturnAscent, Search
+from worldmodels.strategy import EvolutionStrategy, ReturnAscent, Search, check_returns
 from worldmodels.workers import workers
 
 MEMORY = 40  # common tracks that hard ones are drawn from
@@ -113,14 +114,24 @@ class ControllerTraining:
         """What is validated and, if it is the best so far, kept."""
         return self.strategy.average(self.config.average)
 
-    def submit_validation(self) -> list:
-        """Start the validation of the present mean, on tracks that are the same every time."""
-        seeds = [seeding.track_seed(self.seed, "validation", i) for i in range(self.config.validation_episodes)]
+    def validation_seeds(self) -> list[int]:
+        """Environment seeds of a validation's episodes, the same every time."""
+        return [seeding.track_seed(self.seed, "validation", i) for i in range(self.config.validation_episodes)]
+
+    def submit_validation(self) -> list[Future]:
+        """Start the validation of the present mean."""
+        seeds = self.validation_seeds()
         return self.evaluator.submit(np.tile(self.mean, (len(seeds), 1)), seeds)
 
-    def finish_validation(self, jobs: list, generation: int, mean: np.ndarray) -> None:
+    def collect_validation(self, jobs: list[Future], generation: int) -> tuple[float, int]:
+        """The mean return of a validation, and the environment steps that it took.
+
+        Raises:
+            UserError: a return is not finite.
+        """
         returns, lengths = self.evaluator.collect(jobs)
-        self.note_validation(generation, float(returns.mean()), int(lengths.sum()), mean)
+        check_returns(returns, generation, self.validation_seeds(), validation=True)
+        return float(returns.mean()), int(lengths.sum())
 
     def note_validation(self, generation: int, reward: float, steps: int, mean: np.ndarray) -> None:
         self.env_steps += steps
@@ -164,10 +175,12 @@ class ControllerTraining:
                 job.result()
             returns, lengths = self.evaluator.collect(jobs)
             returns = returns.reshape(-1, samples)
+            check_returns(returns, last + 1, tracks)
+            validated = self.collect_validation(validation, last) if validation else None
             fitness = returns.mean(axis=1)
             with interrupts.patiently():  # all of this or nothing is in the saved state
-                if validation:
-                    self.finish_validation(validation, last, mean)
+                if validated:
+                    self.note_validation(last, *validated, mean)
                 self.env_steps += int(lengths.sum())
                 self.note_returns(returns, tracks)
                 values = (last + 1, self.env_steps, float(fitness.mean()), float(fitness.max()), None)
@@ -175,7 +188,8 @@ class ControllerTraining:
                 self.jobs, self.partial = [], {}
                 yield
             interrupts.check()
-        self.finish_validation(self.submit_validation(), self.generation, self.mean)
+        validated = self.collect_validation(self.submit_validation(), self.generation)
+        self.note_validation(self.generation, *validated, self.mean)
 
     def state_dict(self) -> dict:
         """Plain values and tensors only: the strategy is its seed and the returns of all generations."""
@@ -232,7 +246,8 @@ def train_controller(
         cores: to use at most, beside config.max_workers.
 
     Returns:
-        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, env_steps.
+        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, env_steps,
+        and the digests of V's and M's files (vae, mdrnn).
     """
     folder = Path(config.logdir) / "ctrl"
     world = load_world_model(config.logdir, torch.device("cpu"))
@@ -240,7 +255,8 @@ def train_controller(
     cli.device(device)  # what is wrong should end here, not in a worker
     world.squash(config.squash, action_space(env))
     size = len(flatten_parameters(controller))
-    if size > LARGE and not config.cma.get("CMA_diagonal"):
+    check_covariance(size, config.cma)
+    if size > LARGE and config.cma.get("CMA_diagonal") is not True:
         told = "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without"
         cli.log.info(told, size, 8e-9 * size**2)
     number = seeding.number(seed, "ctrl/strategy")
@@ -281,6 +297,7 @@ def train_controller(
         "epoch": training.best["epoch"],
         "config": sizes | result_values(config),
         "env_steps": {"rollouts": world.env_steps, "controller": training.env_steps},
+        **world.digests,
     }
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
-# already; settings.py, cli.py and fingerprint.py parse, print and stamp; interrupts.py and workers.py stop and start
-# processes.
-NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers"}
+# already; cma_options.py and preflight.py refuse settings; settings.py, cli.py and fingerprint.py parse, print and
+# stamp; interrupts.py and workers.py stop and start processes.
+NEUTRAL = {
+    "__init__", "config", "cma_options", "preflight", "settings", "cli", "fingerprint", "interrupts", "workers",
+}  # fmt: skip
 
 
 def parse(path: Path) -> ast.Module:

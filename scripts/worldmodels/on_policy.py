@@ -5,8 +5,7 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint
-from worldmodels.agent import load_world_model
-from worldmodels.controller import load_controller
+from worldmodels.controller import load_agent
 from worldmodels.vae import encode
 
 
@@ -17,13 +16,12 @@ class EarlierAgent:
         record: the controller's digest, and the environment steps that the agent cost.
 
     Raises:
-        UserError: a checkpoint is missing or damaged.
+        UserError: a checkpoint is missing or damaged, or was made with other models than those beside it.
     """
 
     def __init__(self, logdir: str) -> None:
         torch.set_num_threads(1)  # batches of one
-        self.world = load_world_model(logdir, torch.device("cpu"))
-        self.controller, saved = load_controller(f"{logdir}/ctrl/best.tar")
+        self.world, self.controller, saved = load_agent(logdir, torch.device("cpu"))
         self.squash = saved["config"]["squash"]
         digest = checkpoint.digest(f"{logdir}/ctrl/best.tar")
         self.record = {"sha256": digest, "env_steps": sum(saved["env_steps"].values())}

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, seeding, settings
+from worldmodels import checkpoint, cli, preflight, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
 from worldmodels.envs import action_space, choose_backend, describe, make_lanes, versions
@@ -55,6 +55,12 @@ def walk_noise(rng: np.random.Generator, steps: int, size: int, theta: float) ->
         position = keep * position + noise
         walk[t] = position
     return walk
+
+
+def check_noise(rollouts: RolloutsConfig, codec: ActionCodec) -> None:
+    """Raise UserError if ou_mean or ou_sigma does not suit the actions: not only at the first episode under ou."""
+    per_action(rollouts.ou_mean, codec.middle, "rollouts.ou_mean")
+    per_action(rollouts.ou_sigma, codec.reach, "rollouts.ou_sigma")
 
 
 def per_action(values: list[float], default: np.ndarray, key: str) -> np.ndarray:
@@ -149,8 +155,8 @@ def collect_shard(
         load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
 
     Returns:
-        The summary: backend, versions, the agent if there is one, and of each file its digest, steps, return and
-        renderer.
+        The summary: backend, versions, the agent if there is one, the action space, and of each file its digest, steps,
+        return and renderer.
     """
     agent = load_agent(rollouts.agent) if load_agent and rollouts.agent else None
     backend = choose_backend(env)
@@ -177,6 +183,7 @@ def collect_shard(
                     "renderer": name,
                 }
     summary = {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(episodes_made.items()))}
+    summary["action_space"] = preflight.record(ActionCodec(space).summary, env)
     if agent:
         summary["agent"] = agent.record
     checkpoint.write_json(Path(data_dir) / f"{shard_name(shard)}.json", summary)
@@ -243,7 +250,8 @@ def generate_rollouts(
         The summaries of the shards, see collect_shard.
     """
     env = env or EnvConfig(id=env_name)
-    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len, env_name=env.id)
+    of_env = {"env_name": env.id, "env_kwargs": env.kwargs}
+    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len, **of_env)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with workers(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
@@ -255,7 +263,10 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     """The body of the programs that collect rollouts: the shard that the flags ask for, or all."""
     run = cli.run_config(args)
     env = settings.from_args(args, EnvConfig)
-    rollouts = settings.from_args(args, RolloutsConfig, env_name=env.id)
+    rollouts = settings.from_args(args, RolloutsConfig, env_name=env.id, env_kwargs=env.kwargs)
+    codec = ActionCodec(action_space(env))
+    preflight.check_flag(args.controller, codec.summary)
+    check_noise(rollouts, codec)
     checkpoint.prepare_folder(run.data_dir)
     shards = num_shards(rollouts.num_rollouts, rollouts.shard_size)
     if args.shard is not None and not 0 <= args.shard < shards:

@@ -37,26 +37,31 @@ def option(
     role: str = RESULT,
     home: str = "",
     suited: dict | None = None,
+    unless: dict | None = None,
 ) -> Any:
     """A dataclass field with its documentation, its bounds (low <= value <= high, value > above) and its role."""
     bounds = dict(low=low, above=above, high=high, choices=choices)
-    metadata = dict(help=help, **bounds, role=role, home=home, suited=suited)
+    metadata = dict(help=help, **bounds, role=role, home=home, suited=suited, unless=unless)
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def suited(known: dict[str, Any], other: Any, help: str, **bounds: Any) -> Any:
+def suited(known: dict[str, Any], other: Any, help: str, unless: dict | None = None, **bounds: Any) -> Any:
     """A field whose default, null, means what suits the environment.
 
     Args:
         known: environment id -> value. The section has a field env_name, elsewhere(..., "env.id").
         other: the value for any other environment; None stays None.
+        unless: arguments of the environment (env.kwargs) with any of which the known values do not suit it. The section
+            then has a field env_kwargs, elsewhere(..., "env.kwargs").
     """
     for name, value in known.items():
         help += f". null: {to_text(value)} in {name}"
+    for argument, value in (unless or {}).items():
+        help += f" (but not with kwargs {argument}: {to_text(value)})"
     rest = "never" if other is None else to_text(other)
-    return option(None, f"{help}, else {rest}", suited={**known, "": other}, **bounds)
+    return option(None, f"{help}, else {rest}", suited={**known, "": other}, unless=unless, **bounds)
 
 
 def elsewhere(default: Any, home: str) -> Any:
@@ -79,8 +84,14 @@ class Section:
         for f in dataclasses.fields(self):
             value, suits = getattr(self, f.name), f.metadata["suited"]
             if value is None and suits:
-                value = copy.copy(suits.get(self.env_name, suits[""]))
+                value = copy.copy(suits.get(self.suits_as(f), suits[""]))
             setattr(self, f.name, check(f, value, f"{self.section}.{key(f)}".lstrip(".")))
+
+    def suits_as(self, f: dataclasses.Field) -> str:
+        """The environment id whose values suit this environment; empty: none's."""
+        unless = f.metadata["unless"] or {}
+        given = self.env_kwargs if unless else {}
+        return "" if any(given.get(argument) == value for argument, value in unless.items()) else self.env_name
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("extra", {})

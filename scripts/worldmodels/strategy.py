@@ -1,12 +1,15 @@
 """The searches for C's parameters: CMA-ES as a maximiser (paper, appendix A.4), then ascent of the expected return."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cma
 import numpy as np
+from cma.sigma_adaptation import CMAAdaptSigmaCSA, CMAAdaptSigmaTPA
 from threadpoolctl import threadpool_limits
 
-from worldmodels.settings import UserError, nearest
+from worldmodels.settings import UserError
 
 # Linear algebra: its last bits depend on the number of threads, and so on the cores that a run was given.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
@@ -37,9 +40,18 @@ class Search(ABC):
     def ask(self) -> np.ndarray:
         """A generation of candidates, (pop_size, P)."""
 
-    @abstractmethod
     def tell(self, fitness: np.ndarray) -> None:
-        """Take in the returns (pop_size,) of the candidates asked for last."""
+        """Take in the returns (pop_size,) of the candidates asked for last.
+
+        Raises:
+            UserError: a return is not finite, or their variance is not. The search then stays as it was.
+        """
+        check_returns(fitness, len(self.means) + 1)
+        self.update(fitness)
+
+    @abstractmethod
+    def update(self, fitness: np.ndarray) -> None:
+        """Move the distribution by the returns (pop_size,), which are finite."""
 
     def average(self, share: float) -> np.ndarray:
         """The average of the distribution's means over this share of the generations, the last ones.
@@ -53,52 +65,91 @@ class Search(ABC):
         return np.mean(self.means[-max(1, round(share * len(self.means))) :], axis=0)
 
 
+def check_returns(
+    returns: np.ndarray, generation: int, seeds: list[int] | None = None, validation: bool = False
+) -> None:
+    """Refuse returns from which no search can learn.
+
+    Args:
+        returns: (pop_size,), or (pop_size, episodes of each candidate), or a validation's (episodes,).
+        generation: for the message, as are the seeds of all episodes, candidate by candidate.
+
+    Raises:
+        UserError: a return is not finite, or their variance is not.
+    """
+    bad = np.flatnonzero(~np.isfinite(returns))
+    if len(bad):
+        candidate = bad[0] // (returns.size // len(returns)) + 1
+        place = "the validated mean" if validation else f"candidate {candidate}"
+        place += f" in the episode of seed {seeds[bad[0]]}" if seeds else ""
+        raise UserError(
+            f"env.id: expected finite returns, found {returns.flat[bad[0]]} of {place}, generation {generation}"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = np.std(returns)
+    if not np.isfinite(spread):
+        largest = int(np.abs(returns).argmax())
+        raise UserError(
+            f"env.id: expected returns with a finite variance, found {returns.flat[largest]:g}, "
+            f"generation {generation}; scale the rewards down"
+        )
+
+
 class EvolutionStrategy(Search):
     """CMA-ES that maximises.
 
     Args:
         size: number of parameters; the first mean is 0.
         seed: of its own random numbers.
-        more: further options of the library.
+        more: further options of the library, see cma_options.py.
 
     Raises:
-        UserError: an option that the library does not know, or that is set elsewhere.
+        UserError: the library fails with these options.
     """
+
+    ADAPTATIONS = {"CSA": CMAAdaptSigmaCSA, "TPA": CMAAdaptSigmaTPA}  # pycma takes the classes
 
     def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, more: dict | None = None) -> None:
         super().__init__(np.zeros(size), np.random.RandomState(seed))
-        check_names(more or {})
-        options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
+        self.more = dict(more or {})
+        options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9} | self.more
+        options["signals_filename"] = ""  # pycma would take options from a file in the working directory
+        if "AdaptSigma" in self.more:
+            options["AdaptSigma"] = self.ADAPTATIONS.get(self.more["AdaptSigma"], self.more["AdaptSigma"])
+        with self.blaming_options():
+            self.es = one_thread(cma.CMAEvolutionStrategy)(self.first, sigma0, options)
+
+    @contextmanager
+    def blaming_options(self) -> Iterator[None]:
+        """Name the user's options if pycma fails with them: extreme values break its arithmetic."""
         try:
-            self.es = one_thread(cma.CMAEvolutionStrategy)(self.first, sigma0, options | (more or {}))
-        except Exception as error:  # of any kind: pycma evaluates text as Python
-            if not more:
+            yield
+        except Exception as error:
+            if not self.more:
                 raise
-            raise UserError(f"ctrl.cma: expected options that pycma takes, found {more} ({error})") from None
+            raise UserError(
+                f"ctrl.cma: expected options that pycma can search with, found {self.more} "
+                f"({type(error).__name__}: {error})"
+            ) from None
 
     @one_thread
     def ask(self) -> np.ndarray:
-        self.candidates = np.stack(self.es.ask())
+        with self.blaming_options():
+            self.candidates = np.stack(self.es.ask())
+            if not np.isfinite(self.candidates).all():
+                raise ArithmeticError("a candidate is not finite")
         return self.candidates
 
     @one_thread
-    def tell(self, fitness: np.ndarray) -> None:
-        self.es.tell(list(self.candidates), list(-fitness))  # it minimises
-        self.means.append(self.es.mean.copy())
+    def update(self, fitness: np.ndarray) -> None:
+        with self.blaming_options():
+            self.es.tell(list(self.candidates), list(-fitness))  # it minimises
+        # pycma may search in other coordinates than those it evaluates, for example where C is ill-conditioned.
+        self.means.append(self.es.gp.pheno(self.es.mean.copy()))
 
     @property
     def sigma(self) -> float:
         return float(self.es.sigma)
-
-
-def check_names(more: dict) -> None:
-    """Raise UserError for an option that pycma does not know, or that is set elsewhere."""
-    known = set(cma.CMAOptions.defaults())
-    for name in more:
-        if name in ("popsize", "randn", "seed", "verbose"):
-            raise UserError(f"ctrl.cma: {name} is not set here, but by the workflow (ctrl.pop_size, seed)")
-        if name not in known:
-            raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, known)}")
 
 
 class ReturnAscent(Search):
@@ -125,7 +176,7 @@ class ReturnAscent(Search):
         return self.mean + self.sigma * self.deviations
 
     @one_thread
-    def tell(self, fitness: np.ndarray) -> None:
+    def update(self, fitness: np.ndarray) -> None:
         self.spreads.append(fitness.std())
         advantages = (fitness - fitness.mean()) / (np.mean(self.spreads) or 1.0)
         self.means.append(self.mean + self.rate * self.sigma / self.pop_size * (advantages @ self.deviations))
