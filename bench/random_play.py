@@ -14,7 +14,8 @@ import numpy as np
 from worldmodels import cli, config, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.cli import log
-from worldmodels.envs import describe, make_gymnasium
+from worldmodels.envs import describe
+from worldmodels.instances import make_gymnasium
 from worldmodels.rollouts import plan_actions
 
 

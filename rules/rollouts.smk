@@ -44,7 +44,7 @@ rule rollouts_shard:
         ),
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
-        command=command(COLLECT, CONFIG.rollouts),
+        command=command(COLLECT, CONFIG.env, CONFIG.rollouts),
         options=options(CONFIG.env, CONFIG.rollouts),
         code=code(COLLECT, OF_ENV),
     shell:

@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
 # already; settings.py, cli.py and fingerprint.py parse, print and stamp; interrupts.py and workers.py stop and start
-# processes.
-NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers"}
+# processes; user_code.py words the errors of a user's code.
+NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers", "user_code"}
 
 
 def parse(path: Path) -> ast.Module:
