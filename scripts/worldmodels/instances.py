@@ -128,7 +128,7 @@ def check_pictures(env: EnvConfig, made: gym.Env) -> None:
 
 
 class FormError(Exception):
-    """reset or step did not return what gymnasium's interface says; the arguments are what was expected and found."""
+    """reset or step broke gymnasium's interface. The arguments: what was expected, from which call, what was found."""
 
 
 class FormCheck(gym.Wrapper):
@@ -149,16 +149,16 @@ class FormCheck(gym.Wrapper):
         except TypeError as error:
             if "unexpected keyword argument" not in str(error) or error.__traceback__.tb_next is not None:
                 raise
-            raise FormError("reset(seed=..., options=...) to be callable", str(error)) from error
+            raise FormError("(observation, info)", "reset(seed=...)", str(error)) from error
         if not isinstance(result, tuple) or len(result) != 2:
-            raise FormError("reset to return (observation, info)", describe_value(result))
+            raise FormError("(observation, info)", "reset(seed=...)", describe_value(result))
         return result
 
     def step(self, action: Any):
         result = self.env.step(action)
         if not isinstance(result, tuple) or len(result) != 5:
-            expected = "step to return (observation, reward, terminated, truncated, info)"
-            raise FormError(expected, describe_value(result))
+            expected = "(observation, reward, terminated, truncated, info)"
+            raise FormError(expected, "step()", describe_value(result))
         return result
 
 
@@ -199,30 +199,29 @@ class Instance:
         try:
             return self.pictures.read(value)
         except PictureError as error:
-            source = "render()" if self.pictures.rendered else "the observation"
-            raise self.error(f"{error.expected} from {source}", error.found) from None
+            source = "render()" if self.pictures.rendered else "the observations"
+            raise self.error(error.expected, source, error.found) from None
 
     def number(self, reward: Any) -> float:
         """A reward as a float; numpy's and torch's scalars and arrays of one element are numbers, too."""
         try:
             value = float(reward.item() if hasattr(reward, "item") else reward)
         except (TypeError, ValueError, RuntimeError):
-            raise self.error("a number as reward", describe_value(reward)) from None
+            raise self.error("a number as reward", "step()", describe_value(reward)) from None
         if isinstance(reward, (str, bytes)) or not abs(value) <= LARGEST:  # nor NaN
-            raise self.error("a finite number as reward", describe_value(reward))
+            raise self.error("a finite number as reward", "step()", describe_value(reward))
         return value
 
     def flag(self, name: str, value: Any) -> bool:
         single = value.item() if getattr(value, "size", 0) == 1 else value
         if not isinstance(single, (bool, int, np.bool_)) or single not in (0, 1):
-            raise self.error(f"True or False as {name}", describe_value(value))
+            raise self.error(f"True or False as {name}", "step()", describe_value(value))
         return bool(single)
 
-    def error(self, expected: str, found: str) -> UserError:
+    def error(self, expected: str, source: str, found: str) -> UserError:
         when = f"at step {self.steps} of the episode" if self.steps else "at reset"
-        return UserError(
-            f"env.id: expected {expected}, found {found} in {self.config.id}, {when} with seed {self.seed}"
-        )
+        place = f"{source} of {self.config.id} {when} with seed {self.seed}"
+        return UserError(f"env.id: expected {expected} from {place}, found {found}")
 
 
 def is_built_on_box2d(env: gym.Env) -> bool:

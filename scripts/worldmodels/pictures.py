@@ -7,7 +7,7 @@ import numpy as np
 
 # Below this highest value, integers are the codes of a board, such as 0: empty, 1: wall, and no brightness.
 CODES = 16
-EXPECTED = "a picture of shape (H, W, 3), (H, W, 1) or (H, W) with values 0 to 255, or floats from 0 to 1"
+EXPECTED = "a picture of shape (H, W, 3), (H, W, 1) or (H, W) with values 0 to 255, or floats from 0 to 1,"
 
 
 class PictureError(Exception):
@@ -80,8 +80,8 @@ class Pictures:
         if self.shape is None:
             self.shape = value.shape
         if value.shape != self.shape:
-            words = "as the observation space says" if not self.rendered else "as the first one had"
-            raise PictureError(f"a picture of shape {self.shape}, {words}", describe_value(value))
+            words = "as the observation space says" if not self.rendered else "as of the first one"
+            raise PictureError(f"a picture of shape {self.shape}, {words},", describe_value(value))
         return self.to_uint8(value)
 
     def to_uint8(self, value: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class Pictures:
             self.high = 1.0 if high <= 1.0 else 255.0
         most = self.high or 255.0
         if low < 0 or high > most * (1 + 1e-6):
-            raise PictureError(f"floats from 0 to {most:g}, as the pictures before", describe_value(value))
+            raise PictureError(f"floats from 0 to {most:g}, as in the pictures before,", describe_value(value))
         return np.rint(np.minimum(value, most) * (255.0 / most)).astype(np.uint8)
 
 
