@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from worldmodels import cli, config
-from worldmodels.envs import action_space, make_lanes
+from worldmodels.envs import make_lanes
 from worldmodels.graphs import GraphedStep
+from worldmodels.instances import action_space
 from worldmodels.rollouts import plan_actions
 from worldmodels.training import Learn
 from worldmodels.vae import has_bfloat16

@@ -13,7 +13,8 @@ from common import Goal
 
 from worldmodels import evaluation
 from worldmodels.config import EnvConfig
-from worldmodels.envs import GymnasiumLanes, make_gymnasium
+from worldmodels.envs import GymnasiumLanes
+from worldmodels.instances import Instances, make_gymnasium
 from worldmodels.workers import workers
 
 SEEDS = count(20_000)
@@ -22,8 +23,8 @@ SEEDS = count(20_000)
 class Recorder(GymnasiumLanes):
     """Lanes that keep the actions they are stepped with."""
 
-    def __init__(self, env: EnvConfig, seeds: list[int]) -> None:
-        super().__init__(env, seeds)
+    def __init__(self, instances: Instances, seeds: list[int]) -> None:
+        super().__init__(instances.config, seeds, instances)
         self.actions: dict[int, list[np.ndarray]] = {seed: [] for seed in seeds}
 
     def step(self, lanes: np.ndarray, actions: np.ndarray):

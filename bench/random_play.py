@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from worldmodels import cli, config, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.cli import log
-from worldmodels.envs import describe, make_gymnasium
+from worldmodels.envs import describe
+from worldmodels.instances import make_gymnasium
 from worldmodels.rollouts import plan_actions
 from worldmodels.scores import score_text, summarize
 

@@ -87,7 +87,9 @@ use rule ctrl as ablation_ctrl with:
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
-        command=command("train_controller.py", CONFIG.ctrl, mpi=MPI, variant=ABLATION),
+        command=command(
+            "train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI, variant=ABLATION
+        ),
         options=varied(VARIANTS, "ctrl", CONFIG.env),
         code=code("train_controller.py", OF_ENV, OF_VAE),
 
@@ -112,7 +114,7 @@ use rule evaluate as ablation_evaluate with:
         f"{LOGDIR}/benchmarks/ablation_{{variant}}_evaluate.tsv"
     threads: 32
     params:
-        command=command("evaluate.py", CONFIG.evaluate, variant=ABLATION),
+        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate, variant=ABLATION),
         options=options(CONFIG.env, CONFIG.evaluate),
         code=code("evaluate.py", OF_ENV, OF_VAE),
 

@@ -34,7 +34,7 @@ rule ctrl:
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
-        command=command("train_controller.py", CONFIG.ctrl, mpi=MPI),
+        command=command("train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI),
         options=options(CONFIG.env, CONFIG.ctrl),
         code=code("train_controller.py", OF_ENV, OF_VAE),
     shell:

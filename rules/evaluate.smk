@@ -25,7 +25,7 @@ rule evaluate_shard:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        command=command("evaluate.py", CONFIG.evaluate),
+        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
         options=options(CONFIG.env, CONFIG.evaluate),
         code=code("evaluate.py", OF_ENV, OF_VAE),
     shell:
@@ -50,7 +50,7 @@ rule evaluate:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        command=command("evaluate.py", CONFIG.evaluate),
+        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
         options=options(CONFIG.env, CONFIG.evaluate),
         code=code("evaluate.py", OF_ENV, OF_VAE),
     shell:

@@ -112,7 +112,7 @@ rule dream:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        command=command("dream.py"),
+        command=command("dream.py", CONFIG.env),
         options=options(CONFIG.env),
         code=code("dream.py"),
     shell:
@@ -139,7 +139,7 @@ rule replay:
         mem_mb=playing_memory,
         runtime=growing(30),
     params:
-        command=command("replay_episodes.py"),
+        command=command("replay_episodes.py", CONFIG.env),
         options=options(CONFIG.env),
         code=code("replay_episodes.py"),
     shell:

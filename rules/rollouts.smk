@@ -64,7 +64,10 @@ rule rollouts_shard:
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
         command=command(
-            COLLECT, CONFIG.rollouts, more=f"--controller {flag_json(CONTROLLER)}"
+            COLLECT,
+            CONFIG.env,
+            CONFIG.rollouts,
+            more=f"--controller {flag_json(CONTROLLER)}",
         ),
         options=options(CONFIG.env, CONFIG.rollouts),
         code=code(COLLECT, OF_ENV),

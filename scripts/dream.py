@@ -24,8 +24,9 @@ from worldmodels.cli import log
 from worldmodels.controller import load_agent
 from worldmodels.decoding import decode
 from worldmodels.dreams import dream
-from worldmodels.envs import GymnasiumLanes, action_space
+from worldmodels.envs import GymnasiumLanes
 from worldmodels.films import check_film, label_frames, write_film
+from worldmodels.instances import Instances
 from worldmodels.mdrnn import Hidden
 from worldmodels.settings import UserError
 from worldmodels.vae import encode
@@ -87,9 +88,9 @@ class Keyboard:
         self.pygame.display.quit()
 
 
-def warm_up(world: WorldModel, env: config.EnvConfig, policy, steps: int, seed: int):
+def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: int):
     """Drive the true environment for some steps, or to its end: the latent (1,n) then, and M's state before it."""
-    lane = GymnasiumLanes(env, [seed])
+    lane = GymnasiumLanes(instances.config, [seed], instances)
     try:
         z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
         for step in range(steps):
@@ -102,7 +103,7 @@ def warm_up(world: WorldModel, env: config.EnvConfig, policy, steps: int, seed: 
                 break
         return z, hidden
     finally:
-        lane.close()
+        instances.close()
 
 
 @torch.inference_mode()
@@ -117,12 +118,13 @@ def main(args) -> None:
         check_film(output)
         checkpoint.prepare_folder(Path(output).absolute().parent)
     world, controller, saved = load_agent(run.logdir, cli.device(run.device))
-    squash = world.squash(saved["config"]["squash"], action_space(env))
+    instances = Instances(env)
+    squash = world.squash(saved["config"]["squash"], instances.space)
 
     def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
         return squash(controller(**world.features(controller.features, z, hidden)))
 
-    z, hidden = warm_up(world, env, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
+    z, hidden = warm_up(world, instances, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
     keyboard = Keyboard(world, squash.codec) if args.drive == "keyboard" else None
     generator = torch.Generator(world.device).manual_seed(seeding.number(run.seed, "dream"))
     latents, rewards, ended = [z], [], ""

@@ -15,7 +15,7 @@ from worldmodels import checkpoint, cli, config, settings
 from worldmodels.agent import WorldModel, load_world_model
 from worldmodels.cli import log
 from worldmodels.decoding import decode
-from worldmodels.evaluation import prepare_worker
+from worldmodels.evaluation import check_agent, prepare_worker
 from worldmodels.films import label_frames, stack, write_film
 from worldmodels.replays import Replay, dream_along, replay
 from worldmodels.workers import workers
@@ -58,7 +58,7 @@ def main(args) -> None:
     test = checkpoint.read_json(f"{run.logdir}/eval.json", ("seeds", "returns"))
     chosen = choose(test["returns"])
     seeds = [test["seeds"][number] for number in chosen.values()]
-    prepare_worker(0, run.logdir, env, "cpu")  # what is missing or wrong should end here, not in a worker
+    env = check_agent(run.logdir, env)
     with workers(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
         episodes = dict(zip(chosen, cli.progress(pool.map(replay, seeds), "replay", len(seeds))))
     world = load_world_model(run.logdir, torch.device("cpu"))

@@ -8,7 +8,7 @@ continues from.
 
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
-from worldmodels.envs import choose_backend, versions
+from worldmodels.envs import choose_backend, tell_backend, versions
 from worldmodels.evolution import train_controller
 
 
@@ -19,6 +19,7 @@ def main(args) -> None:
         args, config.WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir
     )
     backend = choose_backend(env)
+    tell_backend(env)
     checkpoint.prepare_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))

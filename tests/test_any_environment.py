@@ -14,7 +14,8 @@ from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig, load
 from worldmodels.datasets import read_rollout
-from worldmodels.envs import action_space, choose_backend, make_lanes, view
+from worldmodels.envs import choose_backend, make_lanes, view
+from worldmodels.instances import action_space
 from worldmodels.rollouts import collect_shard, plan_actions
 from worldmodels.settings import UserError, options
 

@@ -549,14 +549,15 @@ class FakeLanes:
         self.limit = limit
         self.rewards, self.step_of = rewards, [0] * len(rewards)
         self.stepped = []
+        self.groups = [np.arange(len(rewards))]
 
     def frame(self, lane):
         frame = np.zeros((64, 64, 3), np.uint8)
         frame[..., 0], frame[..., 1] = lane * 40, self.step_of[lane]
         return frame
 
-    def reset(self):
-        return np.stack([self.frame(i) for i in range(len(self.rewards))])
+    def reset(self, lanes=None):
+        return np.stack([self.frame(i) for i in range(len(self.rewards)) if lanes is None or i in lanes])
 
     def step(self, lanes, actions):
         assert len(lanes) == len(actions)

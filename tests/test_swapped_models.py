@@ -19,7 +19,7 @@ from worldmodels.controller import (
     load_agent,
     make_controller,
 )
-from worldmodels.envs import make_gymnasium
+from worldmodels.instances import make_gymnasium
 from worldmodels.mdrnn import MDRNN, get_loss, to_cell
 from worldmodels.on_policy import EarlierAgent
 from worldmodels.settings import UserError
@@ -121,7 +121,7 @@ def test_a_class_of_ones_own_is_v(mine):
     "model, message",
     [
         ("mine_vae:Wrong", r"expected decoder of mine_vae:Wrong shaped \(2, 3, 20, 30\), found \(2, 3\)"),
-        ("mine_vae:Broken", "mine_vae:Broken fails on images"),
+        ("mine_vae:Broken", r"mine_vae:Broken, given images shaped \(2, 3, 20, 30\), raised RuntimeError: mat1"),
         ("mine_vae:Foreign", "expected ConvVAE or module:Class, a class made of worldmodels.vae.VAE"),
         ("mine_vae:None", "expected ConvVAE or module:Class"),
         ("no_such_module:X", "No module named 'no_such_module'"),

@@ -15,6 +15,9 @@ from worldmodels.settings import UserError
 Box, Discrete = gym.spaces.Box, gym.spaces.Discrete
 MultiBinary, MultiDiscrete = gym.spaces.MultiBinary, gym.spaces.MultiDiscrete
 
+# Bounds beyond this mean none: some environments say +-3.4e38, and the range between those is no float32.
+ENDLESS = 1e30
+
 
 class ActionCodec:
     """Between the actions of a space and vectors (A,) float32.
@@ -23,7 +26,7 @@ class ActionCodec:
         size: A.
         continuous: whether the vector is the action itself (Box).
         choices: lengths of the one-hot parts, in order; none for Box and MultiBinary.
-        low, high: (A,) float32, bounds of an encoded action.
+        low, high: (A,) float32, bounds of an encoded action; infinite where those of the space are beyond +-1e30.
 
     Raises:
         UserError: the space is none of Box, Discrete, MultiDiscrete, MultiBinary.
@@ -33,7 +36,11 @@ class ActionCodec:
         self.space, self.choices = space, []
         self.continuous = isinstance(space, Box)
         if isinstance(space, Box):
-            self.low, self.high = (np.ravel(bound).astype(np.float32) for bound in (space.low, space.high))
+            low = np.where(space.bounded_below & (space.low >= -ENDLESS), space.low, -np.inf)
+            high = np.where(space.bounded_above & (space.high <= ENDLESS), space.high, np.inf)
+            if (np.abs([space.low, space.high]) > ENDLESS).any():
+                self.space = Box(low, high, dtype=space.dtype)  # which samples as of a space without bounds
+            self.low, self.high = (np.ravel(bound).astype(np.float32) for bound in (low, high))
         elif isinstance(space, (Discrete, MultiDiscrete)):
             self.choices = np.ravel(space.n if isinstance(space, Discrete) else space.nvec).tolist()
             self.starts = np.ravel(space.start)

@@ -111,7 +111,7 @@ def play_episodes(
     features: str = "zh",
     width: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Play one episode a lane; an ended episode leaves the batch.
+    """Play one episode a lane, one of `lanes.groups` after another; an ended episode leaves the batch.
 
     z is V's mean, without noise, so that an episode is a function of its seed and the weights.
 
@@ -123,22 +123,19 @@ def play_episodes(
         stall_limit: end an episode after so many steps without a positive reward and charge it for the steps that
             it could have lasted what those steps cost on average; 0: never.
         features: what the policy is shown, see ctrl.features.
-        width: rows of every batch, of which ended episodes keep theirs. An episode's last bits depend on the size of
-            the batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone;
-            on a GPU, which replays batches of one size, a row a lane.
+        width: rows of every batch, of which each lane keeps its own. An episode's last bits depend on the size of the
+            batch, so with a width they do not tell how many others are played beside it. 0: the alive ones alone; on
+            a GPU, which replays batches of one size, a row a lane.
 
     Returns:
         returns (B,) float64 and lengths (B,) int64.
     """
-    seen = lanes.reset()
+    count = sum(len(group) for group in lanes.groups)
     on_gpu = world.device.type == "cuda"
-    width = width or (len(seen) if on_gpu else 0)
-    frames = np.concatenate([seen, np.zeros((max(0, width - len(seen)), *seen.shape[1:]), np.uint8)])
-    alive = np.arange(len(seen))
-    returns, lengths = np.zeros(len(seen)), np.zeros(len(seen), np.int64)
-    stalled, stall_rewards = np.zeros(len(seen), np.int64), np.zeros(len(seen))
-    hidden = world.cell.get_init_hidden(len(frames))
-    step, limit = 0, min(time_limit or lanes.limit, lanes.limit)
+    width = width or (count if on_gpu else 0)
+    returns, lengths = np.zeros(count), np.zeros(count, np.int64)
+    stalled, stall_rewards = np.zeros(count, np.int64), np.zeros(count)
+    limit = min(time_limit or lanes.limit, lanes.limit)
 
     def decide(frames: torch.Tensor, *hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The actions, and M's next hidden state."""
@@ -147,30 +144,36 @@ def play_episodes(
         return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
 
     act = GraphedFunction(decide, world.device) if on_gpu and world.graphed else decide
-    while len(alive):
-        actions, *hidden = act(torch.from_numpy(frames), *hidden)
-        chosen = actions.cpu().numpy()
-        seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
-        step += 1
-        returns[alive] += rewards
-        lengths[alive] = step
-        idle = rewards <= 0
-        stalled[alive] = np.where(idle, stalled[alive] + 1, 0)
-        stall_rewards[alive] = np.where(idle, stall_rewards[alive] + rewards, 0.0)
-        done = terminated | truncated
-        if step >= limit:
-            done[:] = True
-        if stall_limit:
-            stuck = alive[(stalled[alive] >= stall_limit) & ~done]
-            returns[stuck] += stall_rewards[stuck] / stalled[stuck] * (limit - step)
-            done |= np.isin(alive, stuck)
+    for group in lanes.groups:
+        frames, alive, step = lanes.reset(group), group, 0
         if width:
-            frames[alive] = seen
-        else:
-            frames = seen[~done]
-            if done.any():
-                hidden = [part[torch.from_numpy(~done)] for part in hidden]
-        alive = alive[~done]
+            padded = np.zeros((width, *frames.shape[1:]), np.uint8)
+            padded[group], frames = frames, padded
+        hidden = world.cell.get_init_hidden(len(frames))
+        while len(alive):
+            actions, *hidden = act(torch.from_numpy(frames), *hidden)
+            chosen = actions.cpu().numpy()
+            seen, rewards, terminated, truncated = lanes.step(alive, chosen[alive] if width else chosen)
+            step += 1
+            returns[alive] += rewards
+            lengths[alive] = step
+            idle = rewards <= 0
+            stalled[alive] = np.where(idle, stalled[alive] + 1, 0)
+            stall_rewards[alive] = np.where(idle, stall_rewards[alive] + rewards, 0.0)
+            done = terminated | truncated
+            if step >= limit:
+                done[:] = True
+            if stall_limit:
+                stuck = alive[(stalled[alive] >= stall_limit) & ~done]
+                returns[stuck] += stall_rewards[stuck] / stalled[stuck] * (limit - step)
+                done |= np.isin(alive, stuck)
+            if width:
+                frames[alive] = seen
+            else:
+                frames = seen[~done]
+                if done.any():
+                    hidden = [part[torch.from_numpy(~done)] for part in hidden]
+            alive = alive[~done]
     if isinstance(act, GraphedFunction):
         world.graphed = act.possible  # torch never gives back the memory of a capture that failed
     return returns, lengths

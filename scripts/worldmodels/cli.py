@@ -21,6 +21,7 @@ from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
 from worldmodels.interrupts import Interrupted
 from worldmodels.settings import Section, UserError
+from worldmodels.user_code import is_out_of_memory
 from worldmodels.workers import leave
 
 log = logging.getLogger("worldmodels")
@@ -74,7 +75,7 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
     except OSError as error:
         sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    log.setLevel(logging.INFO)  # of the libraries warnings alone
+    log.setLevel(logging.DEBUG)  # of the libraries warnings alone
     torch.set_num_threads(max(1, args.threads))
     keep_freed_memory()
     interrupts.listen()
@@ -84,12 +85,17 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
         log.error("stopped by %s; run the same command again to go on from the last saved state", signal)
         leave(128 + signal.number)
     except UserError as error:
+        if error.__cause__ is not None:  # where a user's code went wrong: for the log file, see TerminalHandler
+            log.debug("what led to the error below", exc_info=error.__cause__)
         log.error("error: %s", error)
         leave(1)
     except BrokenExecutor:
         log.error("error: a worker died (killed, or out of memory?); what was saved so far is kept")
         leave(1)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            log.error("error: out of memory (%s); what was saved so far is kept", str(error).partition("\n")[0])
+            leave(1)
         log.exception("error: this should not happen; please report it with the lines below")
         leave(1)
 
@@ -109,7 +115,11 @@ def keep_freed_memory() -> None:
 
 
 class TerminalHandler(logging.StreamHandler):
-    """Writes above a running progress bar instead of through it."""
+    """Writes above a running progress bar instead of through it, and leaves details to the log file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)

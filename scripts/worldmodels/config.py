@@ -82,11 +82,33 @@ class EnvConfig(Section):
     max_episode_steps: int = option(
         0, "longest episode, the environment's own steps; 0: as the environment is registered", low=0
     )
+    frames: str = option(
+        "auto",
+        "where pictures come from; observation: what reset and step return; render: what render() returns; auto: "
+        "observations that are pictures, else rendering. Ask for rendering if observations look like pictures and are "
+        "the codes of a board",
+        choices=("auto", "observation", "render"),
+    )
     backend: str = option(
         "auto",
         "what steps the environment during rollouts and controller training; auto: envpool where it is installed and "
-        "knows the environment, else gymnasium. The official test always runs in gymnasium",
+        "knows the environment, unless import, kwargs or rendered frames ask for gymnasium; else gymnasium. The "
+        "official test always runs in gymnasium",
         choices=("auto", "gymnasium", "envpool"),
+    )
+    reuse: str = option(
+        "auto",
+        "whether an environment of gymnasium plays one episode after another, with reset(seed=...) between; never: "
+        "each episode gets a new one; auto: always, unless it is built on Box2D, where an episode shows in the next. "
+        "Set never if yours does not go the same way after a reset as when it is new",
+        choices=("auto", "always", "never"),
+    )
+    instances: int = option(
+        0,
+        "environments of gymnasium that a process keeps open at most, as for a simulator that allows a single one "
+        "(then use one core, too); the other episodes wait for their turn. 0: as many as are played side by side",
+        low=0,
+        role=RUNTIME,
     )
 
     @property

@@ -13,7 +13,8 @@ from torch import nn
 from worldmodels import checkpoint
 from worldmodels.agent import Squash, WorldModel, load_world_model, play_episodes
 from worldmodels.config import EnvConfig, WMControllerConfig
-from worldmodels.envs import action_space, make_lanes
+from worldmodels.envs import make_lanes
+from worldmodels.instances import Instances
 from worldmodels.settings import UserError
 from worldmodels.workers import worker_device
 
@@ -177,6 +178,7 @@ class Worker:
     config: WMControllerConfig
     squash: Squash
     threads: int = 1  # that step EnvPool's environments
+    instances: Instances | None = None  # of gymnasium, where that plays
 
     def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
@@ -186,10 +188,12 @@ class Worker:
         def policy(which: np.ndarray | slice, **parts: torch.Tensor) -> torch.Tensor:
             return self.squash(many.act(which, **parts))
 
-        lanes = make_lanes(self.env, self.backend, seeds, self.threads)
+        lanes = make_lanes(self.env, self.backend, seeds, self.threads, self.instances)
+        # In gymnasium env.instances may have episodes wait. A row for each of them keeps the bits the same.
+        width = len(seeds) if self.backend == "gymnasium" else 0
         try:
             limits = self.config.time_limit, self.config.stall_limit
-            return play_episodes(self.world, lanes, policy, *limits, features=self.config.features)
+            return play_episodes(self.world, lanes, policy, *limits, features=self.config.features, width=width)
         finally:
             lanes.close()
 
@@ -212,8 +216,11 @@ def prepare_worker(
     """Load V and M once in a worker process, in which so many threads will step EnvPool's environments."""
     global WORKER
     world = load_world_model(logdir, worker_device(device, number))
-    squash = world.squash(config.squash, action_space(env))
-    WORKER = Worker(world, env, backend, config, squash, threads)
+    instances = Instances(env)
+    squash = world.squash(config.squash, instances.space)
+    if backend == "envpool":
+        instances.close()  # it only told the actions
+    WORKER = Worker(world, env, backend, config, squash, threads, instances)
 
 
 def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:

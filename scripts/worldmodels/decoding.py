@@ -3,12 +3,13 @@
 import numpy as np
 import torch
 
-from worldmodels.vae import VAE
+from worldmodels.vae import VAE, calls_of
 
 
 @torch.inference_mode()
 def decode(vae: VAE, latents: torch.Tensor) -> np.ndarray:
     """Latents (N,n) on any device -> frames (N,H,W,C) uint8."""
     device = next(vae.parameters()).device
-    images = torch.cat([vae.decoder(batch.to(device)) for batch in latents.split(256)])
+    with calls_of(vae):
+        images = torch.cat([vae.decoder(batch.to(device)) for batch in latents.split(256)])
     return images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

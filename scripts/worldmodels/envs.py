@@ -6,18 +6,20 @@ EnvPool's C++ reimplementations. A lane is one episode; only the lanes that are 
 
 import importlib.util
 import json
+import logging
 import warnings
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from worldmodels import users
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig
+from worldmodels.instances import Instance, Instances, steps_of
+from worldmodels.pictures import is_image
 from worldmodels.settings import UserError
+
+log = logging.getLogger("worldmodels")
 
 
 def view(frames: np.ndarray, env: EnvConfig) -> np.ndarray:
@@ -59,98 +61,81 @@ def choose_backend(env: EnvConfig) -> str:
                 "env.backend: expected EnvPool to be installed (pip install -r requirements-envpool.txt), found none"
             )
         return "gymnasium"
+    known, reason = is_known_to_envpool(env.id), reason_against_envpool(env)
+    if env.backend == "envpool":
+        if known and not reason:
+            return "envpool"
+        what = f"{env.id} with {reason}" if reason else env.id
+        raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {what}")
+    return "envpool" if known and not reason and not env.import_ else "gymnasium"
+
+
+def is_known_to_envpool(name: str) -> bool:
+    """Whether EnvPool, which has to be installed, has this environment and shows it as pictures."""
     import envpool
 
-    known = env.id in envpool.list_all_envs() and not env.kwargs
+    if name not in envpool.list_all_envs():
+        return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        known = known and is_image(envpool.make_spec(env.id).observation_space)
-    if env.backend == "envpool" and not known:
-        what = f"{env.id} with kwargs" if env.kwargs else env.id
-        raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {what}")
-    return "envpool" if known else "gymnasium"
+        space = envpool.make_spec(name).observation_space
+    return is_image(space) and space.dtype == np.uint8
 
 
-def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
-    """The environment itself; one without image observations is made to render its frames.
-
-    Raises:
-        UserError: it cannot be made, shows no pictures, has a kind of actions that is not known, or never ends.
-    """
-    try:
-        if env.import_:
-            users.load(env.import_)
-    except ImportError as error:
-        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({error})") from None
-    if env.max_episode_steps:
-        kwargs["max_episode_steps"] = env.max_episode_steps
-    try:
-        made = gym.make(env.id, **{**env.kwargs, **kwargs})
-        if not is_image(made.observation_space) and made.render_mode != "rgb_array":
-            made.close()
-            made = gym.make(env.id, **{**env.kwargs, **kwargs, "render_mode": "rgb_array"})
-    except (gym.error.Error, TypeError, ImportError) as error:
-        raise UserError(
-            f"env.id: expected an environment that can be made, found {env.id!r} ({str(error).splitlines()[0]})"
-        ) from None
-    if not is_image(made.observation_space) and "rgb_array" not in made.metadata.get("render_modes", []):
-        raise UserError(f"env.id: expected image observations or the render mode rgb_array, found neither in {env.id}")
-    if made.spec is None or made.spec.max_episode_steps is None:
-        raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
-    ActionCodec(made.action_space)
-    return made
+def reason_against_envpool(env: EnvConfig) -> str:
+    """What in the configuration EnvPool cannot do, or nothing."""
+    return "env.kwargs" if env.kwargs else "env.frames: render" if env.frames == "render" else ""
 
 
-def is_image(space: gym.Space) -> bool:
-    """Whether observations are pictures: uint8, shaped (H, W, 3), (H, W, 1) or (H, W)."""
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8:
-        return False
-    return len(space.shape) == 2 or (len(space.shape) == 3 and space.shape[2] in (1, 3))
-
-
-def action_space(env: EnvConfig) -> gym.Space:
-    """The environment's action space."""
-    made = make_gymnasium(env)
-    made.close()
-    return made.action_space
+def tell_backend(env: EnvConfig) -> None:
+    """Log why EnvPool, which would be faster, is not used, or that it does not run the module of env.import."""
+    if env.backend == "gymnasium" or importlib.util.find_spec("envpool") is None or not is_known_to_envpool(env.id):
+        return
+    reason = reason_against_envpool(env) or ("env.import" if env.import_ else "")
+    if env.backend == "envpool" and env.import_:
+        log.warning(
+            "env.backend: EnvPool plays its own %s, whatever %s registers; the official test plays gymnasium's",
+            env.id, env.import_,
+        )  # fmt: skip
+    elif env.backend == "auto" and reason:
+        log.info("env.backend: gymnasium, since EnvPool knows %s but not %s", env.id, reason)
 
 
 class GymnasiumLanes:
-    """Episodes in gymnasium, stepped one after another."""
+    """Episodes in gymnasium, stepped one after another.
 
-    def __init__(self, env: EnvConfig, seeds: list[int]) -> None:
+    Args:
+        instances: environments to play in, which stay open; by default their own, which `close` closes.
+    """
+
+    def __init__(self, env: EnvConfig, seeds: list[int], instances: Instances | None = None) -> None:
         self.config, self.seeds = env, seeds
-        self.envs = [make_gymnasium(env) for _ in seeds]
-        self.codec = ActionCodec(self.envs[0].action_space)
-        self.from_observation = is_image(self.envs[0].observation_space)
-        self.limit = steps_of(self.envs[0].spec.max_episode_steps, env)  # type: ignore[union-attr,arg-type]
+        self.owned = instances is None
+        self.instances = instances or Instances(env)
+        self.codec, self.limit = self.instances.codec, self.instances.limit
+        self.playing: dict[int, Instance] = {}
 
-    def frame(self, lane: int, observation: np.ndarray) -> np.ndarray:
-        return observation if self.from_observation else self.envs[lane].render()  # type: ignore[return-value]
+    @property
+    def groups(self) -> list[np.ndarray]:
+        """The lanes that can be played side by side, see env.instances."""
+        lanes, most = np.arange(len(self.seeds)), self.config.instances or len(self.seeds)
+        return [lanes[start : start + most] for start in range(0, len(lanes), most)]
 
-    def reset(self) -> np.ndarray:
-        frames = [self.frame(i, env.reset(seed=seed)[0]) for i, (env, seed) in enumerate(zip(self.envs, self.seeds))]
+    def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:
+        lanes = np.arange(len(self.seeds)) if lanes is None else lanes
+        self.playing = dict(zip(lanes.tolist(), self.instances.take(len(lanes))))
+        frames = [instance.reset(self.seeds[lane]) for lane, instance in self.playing.items()]
         return view(np.stack(frames), self.config)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        frames, rewards, terminated, truncated = [], [], [], []
-        for lane, vector in zip(lanes, actions):
-            action, total = self.codec.decode(vector), 0.0
-            for _ in range(self.config.frame_skip):
-                observation, reward, ended, cut, _ = self.envs[lane].step(action)
-                total += float(reward)
-                if ended or cut:
-                    break
-            frames.append(self.frame(lane, observation))
-            rewards.append(total)
-            terminated.append(ended)
-            truncated.append(cut)
-        frames = view(np.stack(frames), self.config)
-        return frames, np.array(rewards, np.float32), np.array(terminated, bool), np.array(truncated, bool)
+        steps = [self.playing[lane].step(self.codec.decode(vector)) for lane, vector in zip(lanes.tolist(), actions)]
+        frames, rewards, terminated, truncated = zip(*steps)
+        ends = np.array(terminated, bool), np.array(truncated, bool)
+        return view(np.stack(frames), self.config), np.array(rewards, np.float32), *ends
 
     def close(self) -> None:
-        for env in self.envs:
-            env.close()
+        if self.owned:
+            self.instances.close()
 
 
 class EnvPoolLanes:
@@ -159,7 +144,7 @@ class EnvPoolLanes:
     def __init__(self, env: EnvConfig, seeds: list[int], threads: int = 1) -> None:
         import envpool
 
-        self.config = env
+        self.config, self.seeds = env, seeds
         more = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its action bounds lose float64 precision, harmlessly
@@ -168,8 +153,10 @@ class EnvPoolLanes:
             )
             self.codec = ActionCodec(self.pool.action_space)
         self.limit = steps_of(self.pool.spec.config.max_episode_steps, env)
+        self.groups = [np.arange(len(seeds))]
 
-    def reset(self) -> np.ndarray:
+    def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:
+        """The first frames of all lanes."""
         return view(self.pool.reset()[0], self.config)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -193,20 +180,21 @@ class EnvPoolLanes:
         self.pool.close()
 
 
-def make_lanes(env: EnvConfig, backend: str, seeds: list[int], threads: int = 1) -> GymnasiumLanes | EnvPoolLanes:
+def make_lanes(
+    env: EnvConfig, backend: str, seeds: list[int], threads: int = 1, instances: Instances | None = None
+) -> GymnasiumLanes | EnvPoolLanes:
     """Lanes that play one episode a seed.
 
-    `reset()` gives the first frames (N, height, width, C) uint8; `step(lanes, actions)` takes the ascending lane
-    numbers (k,) and encoded actions (k, A) float32, see ActionCodec, and gives frames (k, height, width, C), rewards
-    (k,) float32, terminated (k,) and truncated (k,) bool; an action lasts env.frame_skip of the environment's own
-    steps. An ended lane must not be stepped again. `limit` is the longest episode, steps.
+    `reset(lanes)` starts the episodes of one of the `groups`, or all, and gives their first frames (k, height, width,
+    C) uint8. `step(lanes, actions)` takes ascending lane numbers (k,) of that group and encoded actions (k, A) float32,
+    see ActionCodec, and gives frames (k, height, width, C), rewards (k,) float32, terminated (k,) and truncated (k,)
+    bool; an action lasts env.frame_skip of the environment's own steps. An ended lane must not be stepped again.
+    `limit` is the longest episode, steps.
+
+    Args:
+        threads: of EnvPool. instances: of gymnasium, see GymnasiumLanes.
     """
-    return EnvPoolLanes(env, seeds, threads) if backend == "envpool" else GymnasiumLanes(env, seeds)
-
-
-def steps_of(max_episode_steps: int, env: EnvConfig) -> int:
-    """The longest episode in steps, each of which is env.frame_skip of the environment's own."""
-    return -(-max_episode_steps // env.frame_skip)
+    return EnvPoolLanes(env, seeds, threads) if backend == "envpool" else GymnasiumLanes(env, seeds, instances)
 
 
 def versions(backend: str) -> dict[str, str]:

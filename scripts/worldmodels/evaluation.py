@@ -9,22 +9,36 @@ from worldmodels import checkpoint, cli
 from worldmodels.agent import Squash, WorldModel, play_episodes
 from worldmodels.config import EnvConfig
 from worldmodels.controller import Controller, load_agent, load_controller
-from worldmodels.envs import GymnasiumLanes, action_space, versions
+from worldmodels.envs import GymnasiumLanes, versions
+from worldmodels.instances import Instances
 from worldmodels.scores import summarize
 from worldmodels.workers import worker_device, workers
 
 # Episodes that a worker plays side by side. V's encoder takes 1.0 ms for a single frame, 0.2 ms for one of eight.
 WIDTH = 8
 
-AGENT: tuple[WorldModel, Controller, Squash, EnvConfig] | None = None
+AGENT: tuple[WorldModel, Controller, Squash, Instances] | None = None
 
 
 def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> None:
     """Load the agent once in a worker process."""
     global AGENT
     world, controller, saved = load_agent(logdir, worker_device(device_name, number))
-    squash = world.squash(saved["config"]["squash"], action_space(env))
-    AGENT = world, controller, squash, env
+    instances = Instances(env)
+    squash = world.squash(saved["config"]["squash"], instances.space)
+    AGENT = world, controller, squash, instances
+
+
+def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:
+    """Raise UserError if the agent or its environment is missing or wrong: here, and not in a worker.
+
+    Returns:
+        The environment's configuration for the workers, in which env.frames is settled.
+    """
+    prepare_worker(0, logdir, env, "cpu")
+    assert AGENT is not None
+    AGENT[-1].close()  # before the workers make theirs: some simulators allow one at a time
+    return AGENT[-1].config
 
 
 Episodes = dict[int, list]  # seed -> [return, length]
@@ -47,7 +61,7 @@ def play(lanes: GymnasiumLanes) -> Episodes:
 
 def evaluate_in_worker(seeds: list[int]) -> Episodes:
     assert AGENT is not None
-    return play(GymnasiumLanes(AGENT[-1], seeds))
+    return play(GymnasiumLanes(AGENT[-1].config, seeds, AGENT[-1]))
 
 
 def pieces(seeds: list[int], cores: int) -> list[list[int]]:
@@ -78,7 +92,7 @@ def evaluate(
     """
     path = f"{logdir}/evaluate/checkpoint{shard and '_'}{shard}.tar"
     cli.device(device)
-    prepare_worker(0, logdir, env, "cpu")  # what is missing or wrong should end here, not in a worker
+    env = check_agent(logdir, env)
     state = checkpoint.load_state(path, identity, cli.log.info) or {"identity": identity, "episodes": {}}
     episodes = state["episodes"]
     for file in played:

@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from worldmodels.controller import (
     prepare_worker,
     share_cores,
 )
-from worldmodels.envs import action_space
+from worldmodels.instances import Instances
 from worldmodels.interrupts import Interrupted
 from worldmodels.preflight import check_covariance
 from worldmodels.settings import result_values
@@ -253,7 +254,9 @@ def train_controller(
     world = load_world_model(config.logdir, torch.device("cpu"))
     controller = make_controller(config.to_dict(), world)
     cli.device(device)  # what is wrong should end here, not in a worker
-    world.squash(config.squash, action_space(env))
+    with closing(Instances(env)) as instances:
+        world.squash(config.squash, instances.space)
+    env = instances.config
     size = len(flatten_parameters(controller))
     check_covariance(size, config.cma)
     if size > LARGE and config.cma.get("CMA_diagonal") is not True:

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+import gymnasium as gym
 import numpy as np
 import torch
 
 from worldmodels import evaluation
 from worldmodels.agent import WorldModel
-from worldmodels.config import EnvConfig
 from worldmodels.dreams import dream
 from worldmodels.envs import GymnasiumLanes
+from worldmodels.instances import Instances
 from worldmodels.vae import encode
 
 
@@ -34,8 +35,8 @@ class Replay:
 class WatchedLane(GymnasiumLanes):
     """One episode that is written down while it is played."""
 
-    def __init__(self, env: EnvConfig, seed: int) -> None:
-        super().__init__(env, [seed])
+    def __init__(self, instances: Instances, seed: int) -> None:
+        super().__init__(instances.config, [seed], instances)
         self.frames: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
@@ -43,14 +44,18 @@ class WatchedLane(GymnasiumLanes):
 
     def look(self, frames: np.ndarray) -> np.ndarray:
         self.frames.append(frames[0])
-        car = getattr(self.envs[0].unwrapped, "car", None)
+        car = getattr(self.environment, "car", None)
         if car is not None and hasattr(car, "hull"):  # CarRacing, whose units are metres and seconds
             (x, y), (vx, vy) = car.hull.position, car.hull.linearVelocity
             self.path.append((x, y, float(np.hypot(vx, vy))))
         return frames
 
-    def reset(self) -> np.ndarray:
-        return self.look(super().reset())
+    def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:
+        return self.look(super().reset(lanes))
+
+    @property
+    def environment(self) -> gym.Env:
+        return self.playing[0].env.unwrapped
 
     def step(self, lanes: np.ndarray, actions: np.ndarray):
         frames, rewards, *ends = super().step(lanes, actions)
@@ -64,7 +69,7 @@ class WatchedLane(GymnasiumLanes):
             return np.empty((0, 4), np.float32)
         from gymnasium.envs.box2d.car_racing import TRACK_WIDTH
 
-        _, beta, x, y = np.array(self.envs[0].unwrapped.track).T
+        _, beta, x, y = np.array(self.environment.track).T
         across = TRACK_WIDTH * np.cos(beta), TRACK_WIDTH * np.sin(beta)
         return np.stack([x - across[0], y - across[1], x + across[0], y + across[1]], axis=1).astype(np.float32)
 
@@ -72,8 +77,8 @@ class WatchedLane(GymnasiumLanes):
 def replay(seed: int) -> Replay:
     """Play the test's episode of this seed, as a worker that evaluation.prepare_worker has prepared."""
     assert evaluation.AGENT is not None
-    world, _, _, env = evaluation.AGENT
-    lane = WatchedLane(env, seed)
+    world, _, _, instances = evaluation.AGENT
+    lane = WatchedLane(instances, seed)
     evaluation.play(lane)
     frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
     latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])

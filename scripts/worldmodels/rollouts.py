@@ -6,6 +6,7 @@ number of shards or cores.
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +17,12 @@ import torch
 from worldmodels import checkpoint, cli, preflight, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
-from worldmodels.envs import action_space, choose_backend, describe, make_lanes, versions
+from worldmodels.envs import EnvPoolLanes, GymnasiumLanes, choose_backend, describe, make_lanes, tell_backend, versions
+from worldmodels.instances import Instances, action_space
 from worldmodels.settings import UserError
 from worldmodels.workers import workers
+
+DARK = 16  # of 255: pictures without a brighter pixel are nearly black
 
 
 def random_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
@@ -166,35 +170,54 @@ def collect_shard(
     for episode in files:
         slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
         groups["gymnasium" if slow else "envpool"].append(episode)
-    space = action_space(env)
     episodes_made = {}
-    for name, episodes in groups.items():
-        # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
-        for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
-            drivers = [make_driver(space, rollouts, seed, episode, agent) for episode in lanes]
-            seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
-            for lane, episode_arrays in play(env, name, seeds, drivers, rollouts.seq_len, threads):
-                file = files[lanes[lane]]
-                checkpoint.write_npz(file, episode_arrays, rollouts.compress)
-                episodes_made[Path(file).name] = {
-                    "sha256": checkpoint.digest(file),
-                    "steps": len(episode_arrays["rewards"]),
-                    "return": round(float(episode_arrays["rewards"].sum()), 3),
-                    "renderer": name,
-                }
+    with closing(Instances(env)) as instances:
+        for name, episodes in groups.items():
+            # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
+            for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
+                drivers = [make_driver(instances.space, rollouts, seed, episode, agent) for episode in lanes]
+                seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
+                played = play(make_lanes(env, name, seeds, threads, instances), drivers, rollouts.seq_len)
+                for lane, episode_arrays in played:
+                    file = files[lanes[lane]]
+                    checkpoint.write_npz(file, episode_arrays, rollouts.compress)
+                    episodes_made[Path(file).name] = {
+                        "sha256": checkpoint.digest(file),
+                        "steps": len(episode_arrays["rewards"]),
+                        "return": round(float(episode_arrays["rewards"].sum()), 3),
+                        "renderer": name,
+                        **light(episode_arrays["observations"]),
+                    }
     summary = {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(episodes_made.items()))}
-    summary["action_space"] = preflight.record(ActionCodec(space).summary, env)
+    summary["action_space"] = preflight.record(instances.codec.summary, env)
     if agent:
         summary["agent"] = agent.record
     checkpoint.write_json(Path(data_dir) / f"{shard_name(shard)}.json", summary)
     return summary
 
 
-def play(
-    env: EnvConfig, backend: str, seeds: list[int], drivers: list[Driver], steps: int, threads: int
-) -> Iterator[tuple[int, dict]]:
+def light(observations: np.ndarray) -> dict[str, int]:
+    """The brightest of an episode's pixels, and the largest change of a pixel, over a hundred frames or so."""
+    some = observations[:: max(1, len(observations) // 100)]
+    return {"brightest": int(some.max()), "largest_change": int(np.ptp(some, axis=0).max())}
+
+
+def tell_light(episodes: list[dict], env: EnvConfig) -> None:
+    """Log that the pictures of all episodes are nearly black, or that they never change."""
+    if max(episode["brightest"] for episode in episodes) < DARK:
+        value = max(episode["brightest"] for episode in episodes)
+        text = f"are nearly black: the brightest pixel is {value} of 255"
+    elif not max(episode["largest_change"] for episode in episodes):
+        text = "never change within an episode"
+    else:
+        return
+    advice = "" if env.frames == "render" else "; if the observations are no pictures, set env.frames: render"
+    cli.log.warning("rollouts: the pictures of %s %s%s", env.id, text, advice)
+
+
+def play(lanes: GymnasiumLanes | EnvPoolLanes, drivers: list[Driver], steps: int) -> Iterator[tuple[int, dict]]:
     """Play episodes of at most `steps` in lanes; yields (lane, arrays of the episode) as they end."""
-    lanes = make_lanes(env, backend, seeds, threads)
+    seeds = lanes.seeds
     try:
         frames = lanes.reset()
         alive = np.arange(len(seeds))
@@ -268,6 +291,7 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     preflight.check_flag(args.controller, codec.summary)
     check_noise(rollouts, codec)
     checkpoint.prepare_folder(run.data_dir)
+    tell_backend(env)
     shards = num_shards(rollouts.num_rollouts, rollouts.shard_size)
     if args.shard is not None and not 0 <= args.shard < shards:
         raise UserError(
@@ -288,3 +312,4 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
         sum(episode["return"] for episode in episodes) / len(episodes),
         run.data_dir,
     )
+    tell_light(episodes, env)

@@ -1,6 +1,7 @@
 """V: the convolutional variational auto-encoder (paper, section 2.2 and appendix A.1)."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from worldmodels import checkpoint, users
 from worldmodels.settings import UserError
+from worldmodels.user_code import describe_error, user_code
 
 
 class ConvVAEEncoder(nn.Module):
@@ -139,15 +141,25 @@ def make_vae(model: str, img_channels: int, latent_size: int, height: int, width
     Raises:
         UserError: there is no such class, or it is not a VAE that takes and gives what it should.
     """
-    cls = ConvVAE if model == "ConvVAE" else find_class(model)
-    try:
+    if model == "ConvVAE":
+        try:
+            return ConvVAE(img_channels, latent_size, height, width)
+        except (RuntimeError, ValueError) as error:
+            shape = (height, width, img_channels)
+            raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None
+    cls = find_class(model)
+    with user_code(f"vae.model: {model}"):
         vae = cls(img_channels, latent_size, height, width)
-    except (TypeError, RuntimeError, ValueError) as error:
-        shape = (height, width, img_channels)
-        raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None
-    if model != "ConvVAE":
-        check_vae(vae, model)
+        vae.eval()
+    check_vae(vae, model)
     return vae
+
+
+def calls_of(vae: VAE) -> AbstractContextManager:
+    """Inside, what a V of a user's own raises names it; see user_code."""
+    cls = type(vae)
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    return nullcontext() if cls.__module__ == __name__ else user_code(f"vae.model: {name}")
 
 
 def find_class(model: str) -> type[VAE]:
@@ -157,8 +169,8 @@ def find_class(model: str) -> type[VAE]:
         raise UserError(expected)
     try:
         cls = getattr(users.load(module), name, None)
-    except ImportError as error:
-        raise UserError(f"{expected} ({error})") from None
+    except (ImportError, SystemExit) as error:
+        raise UserError(f"{expected} ({describe_error(error.__cause__ or error)})") from error
     if not (isinstance(cls, type) and issubclass(cls, VAE)):
         raise UserError(expected)
     return cls
@@ -169,13 +181,16 @@ def check_vae(vae: VAE, model: str) -> None:
     """Raise UserError if the network's outputs are not shaped as they should be."""
     height, width, channels = vae.image_shape
     images = torch.rand(2, channels, height, width)
-    try:
-        mu, logsigma = vae.eval().encoder(images)
-        found = {"mu": (mu, (2, vae.latent_size)), "logsigma": (logsigma, (2, vae.latent_size))}
+    given = f"vae.model: {model}, given images shaped {tuple(images.shape)},"
+    with user_code(given):
+        outputs = vae.encoder(images)
+    pair = isinstance(outputs, (tuple, list)) and len(outputs) == 2
+    if not pair or not all(isinstance(part, torch.Tensor) for part in outputs):
+        raise UserError(f"vae.model: expected the encoder of {model} to give mu and logsigma, found {type(outputs)}")
+    mu, logsigma = outputs
+    found = {"mu": (mu, (2, vae.latent_size)), "logsigma": (logsigma, (2, vae.latent_size))}
+    with user_code(given):
         found["decoder"] = vae.decoder(mu), tuple(images.shape)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"vae.model: {model} fails on images {tuple(images.shape)}: {reason}") from None
     for name, (tensor, shape) in found.items():
         if tuple(tensor.shape) != shape:
             raise UserError(f"vae.model: expected {name} of {model} shaped {shape}, found {tuple(tensor.shape)}")
@@ -228,7 +243,7 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     device = next(vae.parameters()).device
     images = to_images(frames.to(device, non_blocking=True))
     # Up to 8 frames, casting the weights takes longer than it saves.
-    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) > 8 and has_bfloat16(device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) > 8 and has_bfloat16(device)), calls_of(vae):
         mu, logsigma = vae.encoder(images)
     return mu.float(), logsigma.float()
 

@@ -16,7 +16,7 @@ from worldmodels.datasets import ObservationDataset, share_memory
 from worldmodels.graphs import GraphedStep, compiled
 from worldmodels.settings import result_values
 from worldmodels.training import Training
-from worldmodels.vae import VAE, has_bfloat16, loss_terms, make_vae, to_images
+from worldmodels.vae import VAE, calls_of, has_bfloat16, loss_terms, make_vae, to_images
 
 LEAST_KL = 0.1  # per image; below, all pictures have about the same code
 
@@ -43,7 +43,8 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
     vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
-    vae.start_at(mean_colour(train.group.observations))
+    with calls_of(vae):
+        vae.start_at(mean_colour(train.group.observations))
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = Training(folder / "checkpoint.tar", identity, vae, optimizer, config)
 
@@ -94,13 +95,14 @@ def batch_functions(vae: VAE, optimizer: torch.optim.Optimizer, beta: float, dev
 
     def losses(frames: torch.Tensor, network: nn.Module = vae) -> tuple[torch.Tensor, torch.Tensor]:
         images = to_images(frames.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), calls_of(vae):
             reconst, mu, logsigma = network(images)
         return loss_terms(reconst.float(), images, mu.float(), logsigma.float())
 
     def step(frames: torch.Tensor, network: nn.Module = vae) -> dict[str, torch.Tensor]:
         mse, kl = losses(frames, network)
-        ((mse + beta * kl) / len(frames)).backward()
+        with calls_of(vae):
+            ((mse + beta * kl) / len(frames)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # now, so that gradients and the next activations do not add up
         return {"train_mse": mse.detach(), "train_kl": kl.detach()}
@@ -145,10 +147,12 @@ def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, s
     device = next(vae.parameters()).device
     frames = next(test.batches(8, seeding.generator(seed, "vae/samples"), 8))
     images = to_images(frames.to(device))
-    reconst = vae.decoder(vae.encoder(images)[0])
+    with calls_of(vae):
+        reconst = vae.decoder(vae.encoder(images)[0])
     save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=8)
     noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
-    drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
+    with calls_of(vae):
+        drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
     save_grid(folder / f"sample_{epoch:04d}.png", drawn, columns=8)
 
 

@@ -11,12 +11,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 
 import torch
 
 from worldmodels.settings import UserError
+
+FAILURE: Exception | None = None  # what this worker's preparation raised
 
 
 @contextmanager
@@ -44,14 +46,26 @@ def workers(count: int, prepare: Callable | None = None, *arguments, kind: str =
     pool.shutdown()
 
 
+def run_prepared(function: Callable, *arguments, **options):
+    """function(*arguments), or the error that this worker's preparation ended with."""
+    if FAILURE is not None:
+        raise FAILURE
+    return function(*arguments, **options)
+
+
+class ProcessPool(ProcessPoolExecutor):
+    """Processes whose first task raises what their preparation raised: an initializer's error would only end them."""
+
+    def submit(self, function: Callable, /, *arguments, **options) -> Future:
+        return super().submit(run_prepared, function, *arguments, **options)
+
+
 def process_pool(count: int, prepare: Callable | None, arguments: tuple) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
     numbers = context.SimpleQueue()
     for number in range(count):
         numbers.put(number)
-    return ProcessPoolExecutor(
-        count, mp_context=context, initializer=start_process, initargs=(numbers, prepare, arguments)
-    )
+    return ProcessPool(count, mp_context=context, initializer=start_process, initargs=(numbers, prepare, arguments))
 
 
 def start_process(numbers, prepare: Callable | None, arguments: tuple) -> None:
@@ -71,8 +85,13 @@ def start(number: int, prepare: Callable | None, arguments: tuple) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
     torch.set_num_threads(1)
-    if prepare:
+    if not prepare:
+        return
+    try:
         prepare(number, *arguments)
+    except Exception as error:
+        global FAILURE
+        FAILURE = error
 
 
 def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
@@ -92,7 +111,14 @@ def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
         )
     if MPI.COMM_WORLD.Get_rank() > 0:  # a worker's rank should not come here
         raise UserError(f"ctrl.workers: {how}, found it without mpi4py.futures")
-    return MPIPoolExecutor(initializer=start_rank, initargs=(prepare, arguments))
+
+    class RankPool(MPIPoolExecutor):
+        """Ranks whose first task raises what their preparation raised, as in ProcessPool."""
+
+        def submit(self, function: Callable, /, *arguments, **options) -> Future:
+            return super().submit(run_prepared, function, *arguments, **options)
+
+    return RankPool(initializer=start_rank, initargs=(prepare, arguments))
 
 
 def start_rank(prepare: Callable | None, arguments: tuple) -> None:
