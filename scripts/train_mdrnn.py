@@ -10,7 +10,7 @@ from functools import partial
 
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
-from worldmodels.datasets import share_memory
+from worldmodels.datasets import check_split, share_memory
 from worldmodels.mdrnn_training import train_mdrnn
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError
@@ -36,10 +36,12 @@ def main(args) -> None:
             raise UserError(
                 f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
             )
+        check_split(len(checkpoint.read_npz(path, ("offsets",))["offsets"]), values.num_test_files)
         sequences = partial(LatentSequenceDataset, path, values.seq_len, **split)
         memory = held_out_memory = {}
     else:
         data = files = cli.rollout_files(args)
+        check_split(len(files), values.num_test_files)
         sequences = partial(SequenceDataset, files=files, seq_len=values.seq_len, **split)
         shares = share_memory(files, args.memory_gb, values.num_test_files)
         memory, held_out_memory = ({"buffer_size": share} for share in shares)

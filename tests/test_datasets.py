@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 
 from worldmodels import checkpoint, interrupts
 from worldmodels import latents as latents_module
-from worldmodels.datasets import ObservationDataset, RolloutDataset, read_rollout, share_memory, split_files
+from worldmodels.datasets import (
+    ObservationDataset,
+    RolloutDataset,
+    check_split,
+    read_rollout,
+    share_memory,
+    split_files,
+)
 from worldmodels.latents import precompute_latents
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
 from worldmodels.settings import UserError
@@ -59,8 +67,37 @@ def test_split():
     assert split_files(files, 0, train=False) == []
     assert split_files(files, 2, train=True) == ["a", "b", "c"]
     assert split_files(files, 2, train=False) == ["d", "e"]
+
+
+@pytest.mark.parametrize("number", [5, 600])
+def test_too_few_files_are_all_for_training(number, caplog):
+    files = list("abcde")
+    assert split_files(files, number, train=True) == files and split_files(files, number, train=False) == []
+    message = f"num_test_files: expected fewer than the 5 rollouts that there are, found {number}; all of them are for"
+    assert caplog.text.count(message) == 2
     with pytest.raises(UserError, match="num_test_files: expected fewer than the 5 rollouts that there are, found 5"):
-        split_files(files, 5, train=True)
+        check_split(5, 5)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+@pytest.mark.parametrize("kind", ["RolloutDataset", "ObservationDataset", "SequenceDataset", "LatentSequenceDataset"])
+def test_a_dataset_of_no_held_out_rollouts_is_empty(files, latents, kind, number):
+    root = Path(files[0]).parent
+    make = {
+        "RolloutDataset": partial(RolloutDataset, root),
+        "ObservationDataset": partial(ObservationDataset, root),
+        "SequenceDataset": partial(SequenceDataset, root, 16),
+        "LatentSequenceDataset": partial(LatentSequenceDataset, latents, 16),
+    }[kind]
+    data = make(train=False, num_test_files=number)
+    assert len(data) == 0 and list(data) == [] and list(torch.utils.data.DataLoader(data)) == []
+    with pytest.raises(IndexError):
+        data[0]
+    if hasattr(data, "load_next_buffer"):
+        data.load_next_buffer()
+    if hasattr(data, "batches"):
+        assert list(data.batches(4, np.random.default_rng(0))) == []
+    assert len(make(num_test_files=number)) == len(make()) > 0
 
 
 def test_rollout_items(files):
@@ -231,6 +268,45 @@ def test_episodes_of_one_step_are_named(latents, tmp_path):
         LatentSequenceDataset(tmp_path / "l.npz", 32)
 
 
+def as_others_write(arrays: dict, **types) -> dict:
+    """The arrays as these types."""
+    return {key: array.astype(types.get(key, array.dtype)) for key, array in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a,
+        lambda a: as_others_write(a, terminals=bool, rewards=np.float64, actions=np.float64),  # ctallec/world-models
+        lambda a: as_others_write(a, terminals=np.float64, rewards=np.int64, actions=np.int32, observations=np.int64),
+        lambda a: as_others_write(a, terminals=np.int8, rewards=np.float16, observations=np.uint16),
+        lambda a: {**a, "rewards": a["rewards"][:, None], "terminals": a["terminals"][:, None].astype(bool)},
+        lambda a: {**a, "observations": a["observations"].transpose(0, 3, 1, 2)},
+        lambda a: {**a, "info": np.array(["text"])},
+    ],
+)
+def test_rollouts_that_others_wrote_are_read(tmp_path, change):
+    arrays = numbered(1, 10)
+    np.savez(tmp_path / "x.npz", **change(arrays))
+    episode = read_rollout(tmp_path / "x.npz")
+    for key, array in arrays.items():
+        assert episode[key].dtype == array.dtype and np.array_equal(episode[key], array), key
+    item = RolloutDataset(files=[str(tmp_path / "x.npz")])[9]
+    assert item["reward"] == 1009 and item["terminal"] == 1 and item["action"].dtype == torch.float32
+
+
+def test_grey_frames_without_a_channel_are_read(tmp_path):
+    arrays = numbered(1, 10)
+    np.savez(tmp_path / "x.npz", **{**arrays, "observations": arrays["observations"][:, :40, :48, 0]})
+    assert ObservationDataset(tmp_path)[0].shape == (1, 40, 48)
+
+
+def test_float64_is_rounded_to_float32(tmp_path):
+    arrays = numbered(0, 10)
+    np.savez(tmp_path / "x.npz", **{**arrays, "rewards": np.full(10, 0.1)})
+    assert (read_rollout(tmp_path / "x.npz")["rewards"] == np.float32(0.1)).all()
+
+
 class Evil:
     """Unpickled, it ends the tests."""
 
@@ -246,6 +322,17 @@ class Evil:
         (lambda a: a.update(observations=a["observations"].astype(np.float32)), "expected observations .* uint8"),
         (lambda a: a.update(actions=a["actions"][:, 0]), "expected actions of 2 dimensions"),
         (lambda a: a["rewards"].__setitem__(3, np.nan), "expected finite rewards, found NaN"),
+        (lambda a: a.update(rewards=np.full(10, 1e300)), "expected finite rewards, found NaN or infinity"),
+        (lambda a: a.update(rewards=np.float32(1.0)), "expected observations of 4 dimensions"),
+        (
+            lambda a: a.update(rewards=np.array(["1.0"] * 10)),
+            "expected rewards of 1 dimensions, 10 rows and type float",
+        ),
+        (lambda a: a.update(actions=a["actions"] + 1j), "expected actions of 2 dimensions, 10 rows and type float32"),
+        (lambda a: a.update(rewards=np.zeros((10, 2))), "expected observations of 4 dimensions"),
+        (lambda a: a.update(observations=a["observations"].astype(int) * 300), "expected observations .* uint8"),
+        (lambda a: a.update(observations=a["observations"].astype(int) - 1), "expected observations .* uint8"),
+        (lambda a: a.update(terminals=a["terminals"] * 2), "expected terminals of 0 and 1, found 2"),
         (lambda a: a.update(rewards=np.array([Evil()] * 10, dtype=object)), "found a damaged one"),
     ],
 )
@@ -272,7 +359,16 @@ def test_truncated_and_missing_rollouts_are_named(tmp_path, files):
 
 @pytest.mark.parametrize(
     "fit, held_out, shares",
-    [(200, 0, (200, 0)), (200, 1, (199, 1)), (5, 4, (1, 4)), (4, 3, (2, 2)), (2, 4, (1, 1)), (0, 1, (1, 1))],
+    [
+        (200, 0, (200, 0)),
+        (200, 1, (199, 1)),
+        (200, 5, (200, 0)),
+        (3, 600, (3, 0)),
+        (5, 4, (1, 4)),
+        (4, 3, (2, 2)),
+        (2, 4, (1, 1)),
+        (0, 1, (1, 1)),
+    ],
 )
 def test_training_and_held_out_rollouts_share_the_memory(files, fit, held_out, shares):
     """Of five files; where all fit, each side has its own."""

@@ -277,9 +277,8 @@ def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
     def collect(number: int, *flags) -> str:
         values = {"num_rollouts": number, "shard_size": 2, "seq_len": 3}
         sections = {"rollouts": values, "vae": {"num_test_files": 0}, "mdrnn": {"num_test_files": 0, "seq_len": 2}}
-        (tmp_path / "short.yaml").write_text(
-            yaml.safe_dump({"env": {"id": "CartPole-v1"}, "logdir": "run", **settings})
-        )
+        sections |= {"env": {"id": "CartPole-v1"}, "logdir": "run"}
+        (tmp_path / "short.yaml").write_text(yaml.safe_dump(sections))
         more = ["--configfile", "short.yaml"]
         return run_snakemake("--cores", 2, *flags, *more, "--", "rollouts", cwd=tmp_path).stdout
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.distributions import Normal, kl_divergence
 
 from worldmodels.config import WMVAEConfig
@@ -172,6 +173,16 @@ def test_latent_size_one_trains_on_grey_images(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (3, 20, 64, 64, 1), dtype=np.uint8)
     best = train(tmp_path, write_frames(tmp_path, frames), 1, latent_size=1)["best"]
     assert best["config"]["img_channels"] == 1 and best["config"]["latent_size"] == 1
+
+
+@pytest.mark.parametrize("held_out, shown", [(1, 3), (2, 6), (0, 8)])
+def test_fewer_held_out_frames_than_a_row_of_pictures(tmp_path, held_out, shown):
+    """Of three episodes of three frames; without held-out files the training files are shown."""
+    files = write_frames(tmp_path, np.random.default_rng(0).integers(0, 255, (3, 3, 64, 64, 3), dtype=np.uint8))
+    result = train(tmp_path, files, 1, num_test_files=held_out)
+    assert result["history"][0]["images"] == 3 * (3 - held_out)
+    for name, size in (("reconstruction", (shown * 64, 2 * 64)), ("sample", (8 * 64, 4 * 64))):
+        assert Image.open(tmp_path / f"vae/samples/{name}_0001.png").size == size
 
 
 def test_training_starts_at_the_mean_colour():

@@ -150,6 +150,15 @@ def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
         assert all(told in job for job in re.findall(rf"rule {rule}:.*?\n\n", said, re.S)) and f"rule {rule}:" in said
 
 
+def test_the_last_smaller_shard_keeps_what_a_profile_says_of_shards(tmp_path):
+    more = ["--set-resources", "rollouts_shard:mem_mb=1234", "--config", "rollouts={num_rollouts: 33}"]
+    printed = run_snakemake("-n", "--cores", 1, *more, "--", "rollouts", cwd=tmp_path).stdout
+    assert planned(printed) == {"rollouts": 1, "rollouts_shard": 1, "rollouts_last_shard": 1}
+    files = {rule: output.count(".npz") for rule, output in re.findall(r"rule (\w+shard):\n    output: (.*)", printed)}
+    assert files == {"rollouts_shard": 32, "rollouts_last_shard": 1}
+    assert printed.count(" mem_mb=1234, ") == 2
+
+
 def test_agents_are_compared_in_a_fixed_order():
     names = ["full", "v_gru", "random_m", "v_only"]
     assert sorted(names, key=compare_agents.order) == ["v_only", "random_m", "v_gru", "full"]

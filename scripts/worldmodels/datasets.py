@@ -13,32 +13,73 @@ import numpy as np
 import torch
 
 from worldmodels import checkpoint
+from worldmodels.cli import log
 from worldmodels.settings import UserError
 
 KEYS = ("observations", "actions", "rewards", "terminals")
 
 
 def split_files(files: list, num_test_files: int, train: bool) -> list:
-    """The training files, or the last num_test_files that are held out; 0 holds out none.
+    """Return the training files, or the last num_test_files that are held out; 0 holds out none.
 
-    Raises:
-        UserError: nothing would be left to train on.
+    If there are not more files than that, all of them are for training, none is held out, and a warning says so.
     """
-    if num_test_files >= len(files) > 0:
-        raise UserError(
-            f"num_test_files: expected fewer than the {len(files)} rollouts that there are, found {num_test_files}"
-        )
+    if num_test_files >= len(files):
+        if num_test_files:
+            log.warning(
+                "num_test_files: expected fewer than the %d rollouts that there are, found %d; all of them are for "
+                "training, none is held out",
+                len(files),
+                num_test_files,
+            )
+        num_test_files = 0
     cut = len(files) - num_test_files  # not files[:-n], which is empty for n = 0
     return files[:cut] if train else files[cut:]
 
 
+def check_split(number: int, num_test_files: int) -> None:
+    """Raise UserError if num_test_files of the rollouts cannot be held out: in a configuration it is a mistake."""
+    if num_test_files >= number:
+        raise UserError(
+            f"num_test_files: expected fewer than the {number} rollouts that there are, found {num_test_files}"
+        )
+
+
+def as_frames(array: np.ndarray) -> np.ndarray:
+    """Return whole numbers from 0 to 255 as uint8 frames (T,H,W,C); anything else as it is.
+
+    Grey frames may lack the channel, and the channels may come first.
+    """
+    whole = array.dtype != np.uint8 and array.dtype.kind in "iu" and array.size > 0
+    if whole and array.min() >= 0 and array.max() <= 255:
+        array = array.astype(np.uint8)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[-1] > 4:
+        array = np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+    return array
+
+
+def as_numbers(array: np.ndarray, ndim: int) -> np.ndarray:
+    """Return truth values, whole numbers and floats of any size as float32, (T,1) as (T,) where ndim is 1."""
+    if array.dtype.kind in "biuf":
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
+            array = array.astype(np.float32, copy=False)
+    return array[:, 0] if ndim == 1 and array.ndim == 2 and array.shape[1] == 1 else array
+
+
 def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
-    """An episode: observations (T,H,W,C) uint8, actions (T,A), rewards (T,), terminals (T,) float32.
+    """Return an episode: observations (T,H,W,C) uint8, actions (T,A), rewards (T,), terminals (T,) float32.
+
+    Files of other programs are converted to these types, see `as_frames` and `as_numbers`.
 
     Raises:
-        UserError: the file is missing, damaged, or its arrays do not have these shapes and types.
+        UserError: the file is missing or damaged, or its arrays are not such arrays and cannot be converted.
     """
     episode = checkpoint.read_npz(path, KEYS)
+    episode["observations"] = as_frames(episode["observations"])
+    for key, ndim in (("actions", 2), ("rewards", 1), ("terminals", 1)):
+        episode[key] = as_numbers(episode[key], ndim)
     steps = len(episode["rewards"]) if episode["rewards"].ndim == 1 else -1
     expected = {
         "observations": (4, np.uint8),
@@ -55,6 +96,9 @@ def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
             )
         if dtype == np.float32 and not np.isfinite(array).all():
             raise UserError(f"{path}: expected finite {key}, found NaN or infinity")
+    wrong = episode["terminals"][(episode["terminals"] != 0) & (episode["terminals"] != 1)]
+    if len(wrong):
+        raise UserError(f"{path}: expected terminals of 0 and 1, found {wrong[0]:g}")
     if not steps:
         raise UserError(f"{path}: expected an episode of at least one step, found none")
     return episode
@@ -81,9 +125,12 @@ class Group:
 
     def __init__(self, files: list[str]) -> None:
         # Lengths first (small members), so that the frames are copied once, into place.
-        lengths = [len(checkpoint.read_npz(file, ("rewards",))["rewards"]) for file in files]
+        lengths = [checkpoint.read_npz(file, ("rewards",))["rewards"].size for file in files]
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
         total = int(self.offsets[-1])
+        if not files:
+            self.observations, self.actions = np.empty((0, 0, 0, 0), np.uint8), np.empty((0, 0), np.float32)
+            self.rewards = self.terminals = np.empty(0, np.float32)
         for file, start, end in zip(files, self.offsets, self.offsets[1:]):
             for key, array in read_rollout(file).items():
                 if not hasattr(self, key):
@@ -104,9 +151,9 @@ class RolloutDataset(torch.utils.data.Dataset):
     Args:
         root: folder of rollouts, all its *.npz in the order of their names; not used if files are given.
         transform: applied to each observation.
-        train: the training files, or else the held-out ones.
+        train: the training files, or else the held-out ones, of which there may be none: the dataset is empty then.
         buffer_size: files in memory at a time.
-        num_test_files: last files held out; 0: none.
+        num_test_files: last files held out; 0: none. See split_files.
         files: the rollouts, in order.
     """
 
@@ -137,7 +184,7 @@ class RolloutDataset(torch.utils.data.Dataset):
         if self._group is not None and self.in_memory:
             return
         chosen = [self.files[(self._next + i) % len(self.files)] for i in range(self.buffer_size)]
-        self._next = (self._next + self.buffer_size) % len(self.files)
+        self._next = (self._next + self.buffer_size) % max(1, len(self.files))
         self._group = Group(chosen)
 
     @property
@@ -202,10 +249,11 @@ def share_memory(files: list[str], memory_gb: float, num_test_files: int = 0) ->
     """How many of the training rollouts and of the held-out ones may be in memory, which together fit memory_gb.
 
     Judged by the first one's frames. Where not all fit, the held-out ones take at most half of it, or what the
-    training ones leave.
+    training ones leave. None are held out where there are too few, see split_files.
     """
     if not files:
         return 0, 0
+    num_test_files = num_test_files if num_test_files < len(files) else 0
     fit = max(2, int(memory_gb * 1e9 / read_rollout(files[0])["observations"].nbytes))
     held_out = min(num_test_files, max(fit // 2, fit - (len(files) - num_test_files)))
     return fit - held_out, held_out

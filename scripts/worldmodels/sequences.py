@@ -38,7 +38,8 @@ def sequence_starts(
         rows = np.arange(begin + phase, max(begin, end - seq_len) + 1, seq_len)
         starts.append(rows)
         lasts.append(np.full(len(rows), end - 1))
-    return np.concatenate(starts), np.concatenate(lasts)
+    nothing = np.empty(0, np.int64)
+    return np.concatenate([nothing, *starts]), np.concatenate([nothing, *lasts])
 
 
 def rows_of(
@@ -52,7 +53,8 @@ def rows_of(
 
 
 def need_sequences(offsets: np.ndarray, where: str) -> None:
-    if not (np.diff(offsets) > 1).any():
+    """Raise UserError if there are episodes (E + 1 offsets) and none has a sequence."""
+    if len(offsets) > 1 and not (np.diff(offsets) > 1).any():
         raise UserError(f"mdrnn: expected episodes of at least 2 steps, found none in {where}")
 
 
@@ -66,18 +68,18 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
     Args:
         path: latents_<n>.npz.
         seq_len: L.
-        train: the training episodes, or else the held-out ones.
-        num_test_files: last episodes held out; 0: none.
+        train: the training episodes, or else the held-out ones, of which there may be none: the dataset is empty then.
+        num_test_files: last episodes held out; 0: none. See split_files.
     """
 
     def __init__(self, path: str | Path, seq_len: int, train: bool = True, num_test_files: int = 0) -> None:
         arrays = checkpoint.read_npz(path, KEYS)
         bounds = np.append(arrays.pop("offsets"), len(arrays["latents"]))
         kept = split_files(list(range(len(bounds) - 1)), num_test_files, train)
-        if kept:
-            first, last = bounds[kept[0]], bounds[kept[-1] + 1]
-            bounds = bounds[kept[0] : kept[-1] + 2] - first
-            arrays = {key: array[first:last] for key, array in arrays.items()}
+        begin, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
+        first, last = bounds[begin], bounds[end]
+        bounds = bounds[begin : end + 1] - first
+        arrays = {key: array[first:last] for key, array in arrays.items()}
         self.offsets, self.seq_len = bounds, seq_len
         self.arrays = {key: torch.from_numpy(array) for key, array in arrays.items()}
         self.starts, self.lasts = sequence_starts(bounds, seq_len)
@@ -135,7 +137,7 @@ class SequenceDataset(RolloutDataset):
     def __init__(self, root: str | Path = "", seq_len: int = 32, **options) -> None:
         super().__init__(root, **options)
         self.seq_len = seq_len
-        need_sequences(self.group.offsets, str(root or self.files[0]))
+        need_sequences(self.group.offsets, str(root or next(iter(self.files), "")))
 
     @property
     def reward_scale(self) -> float:

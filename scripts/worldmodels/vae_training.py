@@ -12,7 +12,7 @@ from torch import nn
 from worldmodels import checkpoint, interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMVAEConfig
-from worldmodels.datasets import ObservationDataset, share_memory
+from worldmodels.datasets import ObservationDataset, check_split, share_memory
 from worldmodels.graphs import GraphedStep, compiled
 from worldmodels.settings import result_values
 from worldmodels.training import Training
@@ -30,7 +30,11 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
 
     Returns:
         What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
+
+    Raises:
+        UserError: there are not more rollouts than config.num_test_files.
     """
+    check_split(len(files), config.num_test_files)
     folder = Path(config.logdir) / "vae"
     most, most_held_out = share_memory(files, config.memory_gb, config.num_test_files)
     split = {"files": files, "num_test_files": config.num_test_files}
@@ -141,7 +145,7 @@ def validate(vae: VAE, losses, test: ObservationDataset, seed: int, limit: int =
 
 @torch.inference_mode()
 def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, seed: int) -> None:
-    """Two pictures: held-out frames above their reconstructions, and decoded draws from the prior."""
+    """Write two pictures: at most 8 held-out frames above their reconstructions, and decoded draws from the prior."""
     folder.mkdir(parents=True, exist_ok=True)
     vae.eval()
     device = next(vae.parameters()).device
@@ -149,7 +153,7 @@ def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, s
     images = to_images(frames.to(device))
     with calls_of(vae):
         reconst = vae.decoder(vae.encoder(images)[0])
-    save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=8)
+    save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=len(frames))
     noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
     with calls_of(vae):
         drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
