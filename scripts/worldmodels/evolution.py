@@ -241,6 +241,8 @@ def train_controller(
     cli.device(device)  # what is wrong should end here, not in a worker
     with closing(Instances(env)) as instances:
         world.squash(config.squash, instances.space)
+        if backend == "gymnasium":
+            instances.settle_reuse()
     env = instances.config
     size = len(flatten_parameters(controller))
     if size > LARGE and not config.cma.get("CMA_diagonal"):
