@@ -205,7 +205,7 @@ CASES = {
     ),
     "unknown argument of the environment": (
         script("collect_rollouts", "--env-kwargs", '{"wheels": 5}', "--env-backend", "gymnasium"),
-        "env.id: expected an environment that can be made, found 'CarRacing-v3'",
+        "env.kwargs: expected arguments that 'CarRacing-v3' can be made with, found {'wheels': 5}",
     ),
     "an environment without an end": (
         script("collect_rollouts", "--env-id", "Blackjack-v1", "--env-backend", "gymnasium"),

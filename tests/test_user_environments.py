@@ -416,6 +416,29 @@ def test_what_box2d_keeps_of_an_episode_does_not_reach_the_next():
     assert returns([3, 4, 5], "always") != returns([5, 4, 3], "always"), "reset(seed) is enough by now"
 
 
+@pytest.mark.parametrize(
+    "keeps, expected",
+    [
+        ("", "always"),
+        ("setattr(self, 'last', self.t) or value", "never"),
+        ("setattr(np, 'kept', 1) or value", "never"),
+        ("setattr(self, 'cache', {'board': [np.ones(3)]}) or value", "always"),
+    ],
+)
+def test_an_environment_that_remembers_is_made_for_each_episode(dots, caplog, keeps, expected):
+    """In a part of its own, as MinAtar's last action is, or out of sight, where only the next episode shows it."""
+    changes = {"step": keeps} if keeps else {}
+    if "kept" in keeps:
+        changes["render"] = "value + np.uint8(getattr(np, 'kept', 0) * (self.t == 0))"
+    with caplog.at_level(logging.INFO, "worldmodels"):
+        instances = Instances(dot(**changes))
+        instances.take(1)
+    assert instances.config.reuse == expected
+    assert ("a reset does not forget all: " in caplog.text) == (expected == "never")
+    instances.close()
+    vars(np).pop("kept", None)
+
+
 def test_another_instance_that_cannot_be_made_hints_at_the_limit(dots):
     env = dot(init="if len(STARTS) - len(CLOSES) > 1: raise OSError('the port is taken')")
     with pytest.raises(

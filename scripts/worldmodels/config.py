@@ -99,8 +99,8 @@ class EnvConfig(Section):
     reuse: str = option(
         "auto",
         "whether an environment of gymnasium plays one episode after another, with reset(seed=...) between; never: "
-        "each episode gets a new one; auto: always, unless it is built on Box2D, where an episode shows in the next. "
-        "Set never if yours does not go the same way after a reset as when it is new",
+        "each episode gets a new one; auto: always, unless two short episodes before the first show that a reset does "
+        "not forget all that was before, or it is built on Box2D, where that cannot be seen",
         choices=("auto", "always", "never"),
     )
     instances: int = option(

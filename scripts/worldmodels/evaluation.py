@@ -33,10 +33,11 @@ def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:
     """Raise UserError if the agent or its environment is missing or wrong: here, and not in a worker.
 
     Returns:
-        The environment's configuration for the workers, in which env.frames is settled.
+        The environment's configuration for the workers, in which env.frames and env.reuse are settled.
     """
     prepare_worker(0, logdir, env, "cpu")
     assert AGENT is not None
+    AGENT[-1].settle_reuse()
     AGENT[-1].close()  # before the workers make theirs: some simulators allow one at a time
     return AGENT[-1].config
 

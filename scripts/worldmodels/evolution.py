@@ -256,6 +256,8 @@ def train_controller(
     cli.device(device)  # what is wrong should end here, not in a worker
     with closing(Instances(env)) as instances:
         world.squash(config.squash, instances.space)
+        if backend == "gymnasium":
+            instances.settle_reuse()
     env = instances.config
     size = len(flatten_parameters(controller))
     check_covariance(size, config.cma)

@@ -9,8 +9,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
-from worldmodels import users
+from worldmodels import reuse, users
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig
 from worldmodels.pictures import PictureError, Pictures, are_codes, describe_value, is_image
@@ -224,19 +225,14 @@ class Instance:
         return UserError(f"env.id: expected {expected} from {place}, found {found}")
 
 
-def is_built_on_box2d(env: gym.Env) -> bool:
-    """Whether the environment keeps a Box2D world, whose order of contacts outlives a reset."""
-    parts = getattr(env.unwrapped, "__dict__", {}).values()
-    return any(type(part).__module__.partition(".")[0] == "Box2D" for part in parts)
-
-
 class Instances:
     """The environments of one configuration that this process keeps, see env.instances and env.reuse.
 
     The first one is made at once and tells what all have in common.
 
     Attributes:
-        config: in which env.frames is settled. space: the actions. codec: of these. limit: the longest episode, steps.
+        config: in which env.frames is settled, and env.reuse once they play.
+        space: the actions. codec: of these. limit: the longest episode, steps.
         members: those alive.
     """
 
@@ -249,17 +245,38 @@ class Instances:
         self.pictures = Pictures(None if render else space)  # type: ignore[arg-type]
         self.space, self.codec = env.action_space, ActionCodec(env.action_space)
         self.limit = steps_of(env.spec.max_episode_steps, config)  # type: ignore[union-attr,arg-type]
-        self.reuse = config.reuse == "always" or (config.reuse == "auto" and not is_built_on_box2d(env))
         self.members.append(Instance(self.config, env, self.pictures))
 
     def take(self, count: int) -> list[Instance]:
         """So many environments, for an episode each; those of earlier calls are taken again or closed before."""
-        if self.played and not self.reuse:
+        self.settle_reuse()
+        if self.played and self.config.reuse == "never":
             self.close()  # all of them: a close() that shuts a library down would break those still playing
         while len(self.members) < count:
             self.add()
         self.played = True
         return self.members[:count]
+
+    def settle_reuse(self) -> None:
+        """Find out what env.reuse: auto means; for an environment with a memory, say what it keeps."""
+        if self.config.reuse != "auto":
+            return
+        numbers = np.random.default_rng(1).normal(size=(reuse.STEPS, self.codec.size))
+        actions = [self.codec.decode(vector) for vector in self.codec.snap(torch.from_numpy(numbers)).float().numpy()]
+        if not self.members:
+            self.add()
+        try:
+            memory = reuse.find_memory(self.members[0], actions)
+        except UserError:  # which the episodes to come meet and tell
+            memory = "an error"
+        self.played = True
+        self.config = dataclasses.replace(self.config, reuse="never" if memory else "always")
+        for member in self.members:
+            member.config = self.config
+        if memory and not reuse.is_built_on_box2d(self.members[0].env) and memory != "an error":
+            log.info(
+                "env.reuse: each episode gets a new %s, since a reset does not forget all: %s", self.config.id, memory
+            )
 
     def add(self) -> None:
         try:

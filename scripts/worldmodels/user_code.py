@@ -81,7 +81,8 @@ def user_code(subject: str) -> Iterator[None]:
             raise
         line = describe_error(error)
         files = "".join(frame.filename for frame in traceback.extract_tb(error.__traceback__))
-        hint = DISPLAY_HINT if not os.environ.get("MUJOCO_GL") and needs_display(line, files) else ""
+        elsewhere = isinstance(error, ModuleNotFoundError) or os.environ.get("MUJOCO_GL")
+        hint = DISPLAY_HINT if not elsewhere and needs_display(line, files) else ""
         raise UserError(f"{subject} raised {line}{hint}") from error
 
 
