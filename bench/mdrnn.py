@@ -35,9 +35,10 @@ def network(data: LatentSequenceDataset, device: torch.device) -> tuple[MDRNN, t
 def ours(data: LatentSequenceDataset, device: torch.device, seconds: float) -> common.Method:
     """Our loop: latents in memory, drawn anew for every batch, and a step."""
     mdrnn, optimizer = network(data, device)
-    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None, data.reward_scale)
+    rows = data.rows_per_batch(CONFIG.batch_size)
+    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None, data.reward_scale, rows)
     step = common.learning(learn, endless(data, CONFIG.batch_size))
-    return lambda: common.rate(lambda: step() * data.seq_len, seconds)
+    return lambda: common.rate(step, seconds)
 
 
 def plain(data: LatentSequenceDataset, batch_size: int, device: torch.device, seconds: float) -> common.Method:
@@ -48,7 +49,7 @@ def plain(data: LatentSequenceDataset, batch_size: int, device: torch.device, se
     def step() -> float:
         batch = {key: value.to(device) for key, value in next(batches).items()}
         baselines.mdrnn_step(mdrnn, optimizer, batch)
-        return batch["rewards"].numel()
+        return float((1 - batch["padding"]).sum())
 
     return lambda: common.rate(step, seconds, device)
 

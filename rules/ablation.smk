@@ -61,7 +61,7 @@ use rule mdrnn as ablation_mdrnn with:
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
             variant=ABLATION,
         ),
-        options=varied(VARIANTS, "mdrnn", CONFIG.latents),
+        options=varied(VARIANTS, "mdrnn", LATENTS_FOR_M),
         code=code("train_mdrnn.py", OF_VAE),
 
 

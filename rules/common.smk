@@ -77,6 +77,12 @@ PRODUCTS = [
     f"{LOGDIR}/eval.json",
 ]
 
+# What M's program is told of the latents. How they were encoded shows in the latents themselves, and does not matter
+# where V encodes M's batches.
+LATENTS_FOR_M = dataclasses.replace(
+    CONFIG.latents, encode_batch_size=wm.LatentsConfig.encode_batch_size
+)
+
 # What a user has plugged in: the code of the environment, and of V's network.
 OF_ENV = CONFIG.env.module
 OF_VAE = CONFIG.vae.model if ":" in CONFIG.vae.model else ""

@@ -26,6 +26,7 @@ rule latents:
         gpu=1,
     params:
         command=command("encode_latents.py", CONFIG.latents, rollouts=True),
+        options=options(CONFIG.latents),
         code=code("encode_latents.py", OF_VAE),
     shell:
-        "{params.command} --log {log:q}"
+        "{params.command} {params.options} --log {log:q}"

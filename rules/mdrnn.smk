@@ -44,7 +44,7 @@ rule mdrnn:
             rollouts=True,
             more=f"--memory-gb {CONFIG.vae.memory_gb}",
         ),
-        options=options(CONFIG.latents, CONFIG.mdrnn),
+        options=options(LATENTS_FOR_M, CONFIG.mdrnn),
         code=code("train_mdrnn.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"

@@ -14,7 +14,8 @@ def main(args) -> None:
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, cli.device(run.device))
     files = cli.rollout_files(args)
-    identity = cli.identity(*map(checkpoint.digest, [weights, *files]))
+    options = settings.options(latents, (settings.RESULT,))
+    identity = cli.identity(options, *map(checkpoint.digest, [weights, *files]))
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
     counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}

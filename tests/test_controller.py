@@ -31,7 +31,7 @@ from worldmodels.evolution import ControllerTraining
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.settings import UserError
 from worldmodels.strategy import EvolutionStrategy, ReturnAscent
-from worldmodels.vae import ConvVAE
+from worldmodels.vae import ConvVAE, encode
 from worldmodels.workers import worker_device, workers
 
 SPACE = gym.spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.ones(3, np.float32))
@@ -668,7 +668,7 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     worker = Worker(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
     worker.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
     frames = FakeLanes([[0.0]] * 3).reset()
-    z = world.vae.encoder(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)[0]
+    z, _ = encode(world.vae, torch.from_numpy(frames))
     for i, c in enumerate(controllers):
         expected = squash(c(z=z[i : i + 1], h=torch.zeros(1, 16)))
         torch.testing.assert_close(torch.from_numpy(asked[0][i : i + 1]), expected, atol=1e-5, rtol=1e-5)

@@ -20,7 +20,7 @@ from worldmodels.datasets import (
     split_files,
 )
 from worldmodels.latents import precompute_latents
-from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, sequence_starts
+from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, count_sequences, cut_episodes
 from worldmodels.settings import UserError
 from worldmodels.vae import ConvVAE, encode, has_bfloat16
 
@@ -142,7 +142,7 @@ def check_sequence(item: dict, seq_len: int, key: str = "rewards") -> None:
     assert torch.equal(rewards, rewards[0] + torch.arange(float(len(rewards))))  # consecutive rows ...
     number = int(rewards[0]) // 1000
     assert int(rewards[-1]) - number * 1000 < LENGTHS[number]  # ... of one episode
-    assert len(rewards) == min(seq_len, LENGTHS[number])
+    assert 0 < len(rewards) <= seq_len and (item["padding"].diff() >= 0).all()
     assert torch.equal(item["actions"][:, 0], item["rewards"])
 
 
@@ -150,26 +150,71 @@ def check_sequence(item: dict, seq_len: int, key: str = "rewards") -> None:
 def test_latent_sequences_stay_inside_episodes(latents, epoch):
     data = LatentSequenceDataset(latents, 32)
     rng = None if epoch is None else np.random.default_rng(epoch)
-    count = 0
     for batch in data.batches(3, rng):
         for i in range(batch["rewards"].shape[1]):
             item = {key: value[:, i] for key, value in batch.items()}
             check_sequence(item, 32)
             assert torch.equal(item["latents"][:, 0], item["rewards"])
             following = item["next_latents"][:, 0] - item["latents"][:, 0]
-            last = item["terminals"] == 1  # and the repeated last row of a short episode
-            assert (following[~last] == 1).all()  # the next row, not this one nor the one after
-            assert torch.equal(item["valid"] == 0, last)
-            count += 1
-    assert count >= 6  # 97 steps hold three or, cut late, two
+            assert (following[item["valid"] == 1] == 1).all()  # the next row, not this one nor the one after
+            assert torch.equal(item["valid"] == 1, (item["padding"] == 0) & (item["terminals"] == 0))
 
 
-def test_sequences_reach_the_terminal_step(latents):
-    data = LatentSequenceDataset(latents, 32)
-    ends = [b["terminals"][-1].sum() for e in range(40) for b in data.batches(8, np.random.default_rng(e))]
-    assert sum(ends) > 0
-    ends = [int(item["rewards"][-1]) % 1000 + 1 for item in data if item["terminals"][-1] == 1]
-    assert {31, 32} <= set(ends)  # the episode of just 32 steps, and the one shorter than a sequence
+def epoch_of(data, seed: int | None, batch_size: int = 3, start: int = 0) -> list[list[int]]:
+    """The rows, as their rewards have them, of each sequence of an epoch's batches; the padding is left out."""
+    rng = None if seed is None else np.random.default_rng(seed)
+    batches = list(data.batches(batch_size, rng, start))
+    return [r[p == 0].int().tolist() for b in batches for r, p in zip(b["rewards"].T, b["padding"].T)]
+
+
+ROWS = [number * 1000 + row for number, steps in enumerate(LENGTHS) for row in range(steps)]
+FIRST_ROWS = {number * 1000 for number in range(len(LENGTHS))}
+
+
+@pytest.fixture(params=["latents", "frames", "frames that do not fit the memory"])
+def sequences(request, latents, files):
+    if request.param == "latents":
+        return LatentSequenceDataset(latents, 32)
+    return SequenceDataset(files=files, seq_len=32, buffer_size=2 if "not" in request.param else 200)
+
+
+def test_every_row_is_met_once_an_epoch(sequences):
+    """The first row of an episode always starts a sequence, where M's state is zero; the last one is always there."""
+    cuts = set()
+    for seed in [None, *range(60)]:
+        epoch = epoch_of(sequences, seed)
+        assert sorted(row for rows in epoch for row in rows) == ROWS
+        starts = {rows[0] for rows in epoch}
+        assert starts >= FIRST_ROWS
+        cuts |= starts
+    middle = {4000 + row for row in range(1, 97)}  # of the longest episode
+    assert len(cuts & middle) > 70
+
+
+def test_an_epoch_goes_on_from_any_batch(sequences):
+    whole = epoch_of(sequences, 5)
+    batches, per_batch = list(sequences.batches(3, np.random.default_rng(5))), []
+    for batch in batches:
+        per_batch.append(batch["rewards"].shape[1])
+    for start in range(len(batches) + 1):
+        assert epoch_of(sequences, 5, start=start) == whole[sum(per_batch[:start]) :]
+
+
+@pytest.mark.parametrize("seq_len", [2, 3, 16, 32, 97, 98])
+def test_every_epoch_has_the_same_number_of_sequences(latents, seq_len):
+    data = LatentSequenceDataset(latents, seq_len)
+    assert {len(epoch_of(data, seed)) for seed in range(30)} == {data.num_sequences}
+
+
+def test_episodes_are_not_cut_smaller_than_they_need_be():
+    """Shares of padding: one sequence more than needed would make 0.48 of the 50 steps."""
+    lengths = np.array([20, 32, 50, 64, 1000])
+    counts = count_sequences(lengths, 32)
+    assert counts.tolist() == [1, 1, 2, 3, 32]
+    np.testing.assert_allclose(1 - lengths / (counts * 32), [0.375, 0.0, 0.21875, 1 / 3, 0.0234375])
+    for length in lengths:
+        firsts = {cut_episodes([0, length], 32, np.random.default_rng(seed))[0, 1] for seed in range(300)}
+        assert len(firsts) >= 8 or (length <= 32 and firsts == {length})
 
 
 def test_latent_split_holds_out_whole_episodes(latents):
@@ -191,7 +236,7 @@ def test_latents_are_sampled_anew(latents, tmp_path):
 
 def test_frame_sequences_stay_inside_episodes(files):
     data = SequenceDataset(files=files, seq_len=32)
-    assert len(data) == 7
+    assert len(data) == 10
     for i in range(len(data)):
         item = data[i]
         check_sequence(item, 32)
@@ -210,11 +255,9 @@ def test_frames_through_v_are_the_latents(rollouts, tmp_path):
     frames = SequenceDataset(files=rollouts, seq_len=32)
     with torch.no_grad():
         mu, logsigma = vae.encoder(frames[1]["observations"])
-    starts, _ = sequence_starts(np.array([0, 60, 120]), 32)
-    rows = slice(starts[1], starts[1] + 32)
-    near = 2e-3 if has_bfloat16(torch.device("cpu")) else 1e-5  # batches are encoded in bfloat16 where that is faster
-    np.testing.assert_allclose(mu, arrays["latents"][rows], atol=near)
-    np.testing.assert_allclose(logsigma, arrays["logsigmas"][rows], atol=near)
+    near = 2e-3 if has_bfloat16(torch.device("cpu")) else 1e-5  # frames are encoded in bfloat16 where that is faster
+    np.testing.assert_allclose(mu[:28], arrays["latents"][32:60], atol=near)  # the rest of the first episode
+    np.testing.assert_allclose(logsigma[:28], arrays["logsigmas"][32:60], atol=near)
 
 
 def test_encoding_that_was_stopped_goes_on(rollouts, tmp_path, monkeypatch):

@@ -182,6 +182,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
                 continue
             stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
+    table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("latents"))
     # Other jobs play the test; they do not look for what one job has played.
     table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))
     scripts = {

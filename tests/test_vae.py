@@ -1,14 +1,17 @@
 """V: shapes, the loss against torch.distributions, and the shortcut in the decoder."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from worldmodels.config import WMVAEConfig
 from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, load_vae, to_images
+from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, has_bfloat16, load_vae, to_images
 from worldmodels.vae_training import train_vae
 
 
@@ -90,16 +93,82 @@ def test_to_images_keeps_pixels():
     assert torch.equal(images[1, 2, 5, 7], frames[1, 5, 7, 2].float() / 255)
 
 
-@pytest.mark.parametrize("batch", [1, 16])
-def test_encode_is_the_encoder_up_to_the_rounding_of_bfloat16(batch):
+@pytest.mark.parametrize("batch", [1, 8, 9, 16])
+@pytest.mark.parametrize("mixed", [False, True])
+@torch.no_grad()
+def test_the_precision_depends_on_the_device_and_not_on_the_batch(batch, mixed, monkeypatch):
+    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: mixed)
     torch.manual_seed(0)
     vae = ConvVAE(3, 32).eval()
     frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        expected = vae.encoder(frames.permute(0, 3, 1, 2).float() / 255)
-    for one, other in zip(encode(vae, frames), expected):
-        assert one.dtype == torch.float32
-        torch.testing.assert_close(one, other, atol=1e-5 if batch == 1 else 4e-3, rtol=0)
+    whole = vae.encoder(to_images(frames))
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        expected = vae.encoder(to_images(frames))
+    for part, same, exact in zip(encode(vae, frames), expected, whole):
+        assert part.dtype == torch.float32 and torch.equal(part, same.float())
+        torch.testing.assert_close(part, exact, atol=4e-3, rtol=0)
+        assert torch.equal(part, exact) == (not mixed)
+
+
+@torch.no_grad()
+def test_weights_that_changed_are_cast_anew(monkeypatch):
+    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: True)
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    vae, fresh = ConvVAE(3, 4).eval(), ConvVAE(3, 4).eval()
+    before, _ = encode(vae, frames)
+    vae.load_state_dict(fresh.state_dict())
+    after, _ = encode(vae, frames)
+    assert not torch.equal(before, after) and torch.equal(after, encode(fresh, frames)[0])
+    vae.encoder.fc_mu.bias.add_(1.0)
+    assert encode(vae, frames)[0].sub(after).mean() > 0.9
+    assert set(vae.state_dict()) == set(fresh.state_dict())
+
+
+class Normed(nn.Module):
+    """An encoder that fails in bfloat16 without autocast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Linear(64 * 64 * 3, 8)
+
+    def forward(self, x):
+        assert x.dtype == self.both.weight.dtype == torch.float32
+        return self.both(x.flatten(1)).chunk(2, -1)
+
+
+def test_an_encoder_of_ones_own_is_run_by_autocast(monkeypatch):
+    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: True)
+    vae = ConvVAE(3, 4)
+    vae.encoder = Normed()
+    mu, _ = encode(vae, torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
+    assert torch.equal(mu, mu.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    "capability, hardware", [((7, 0), False), ((7, 5), False), ((8, 0), True), ((8, 6), True), ((9, 0), True)]
+)
+def test_gpus_before_ampere_have_no_bfloat16(capability, hardware, monkeypatch):
+    """torch says that they have, since it emulates bfloat16 on them; and it may speak of another GPU."""
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability if device.index == 1 else (6, 0))
+    assert has_bfloat16(torch.device("cuda:1")) is hardware
+    assert not has_bfloat16(torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize(
+    "name, hardware",
+    [("gfx906", False), ("gfx908", True), ("gfx90a:sramecc+:xnack-", True), ("gfx942", True), ("gfx950", True),
+     ("gfx1030", False), ("gfx1100", True), ("gfx1201", True)],
+)  # fmt: skip
+def test_gpus_of_amd_are_told_by_their_architecture(name, hardware, monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(gcnArchName=name))
+    assert has_bfloat16(torch.device("cuda:0")) is hardware
+
+
+def test_other_devices_have_no_bfloat16():
+    assert not has_bfloat16(torch.device("mps"))
 
 
 def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):

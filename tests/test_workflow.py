@@ -14,7 +14,7 @@ from PIL import Image
 import compare_agents
 from worldmodels.controller import Controller
 from worldmodels.mdrnn import MDRNN, MDRNNCell
-from worldmodels.vae import ConvVAE
+from worldmodels.vae import ConvVAE, has_bfloat16
 
 SHARDS = {
     "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4,
@@ -101,7 +101,9 @@ def test_smoke_scores_are_what_an_independent_replay_gets(smoke):
         with torch.no_grad():
             while not over:
                 small = np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BILINEAR)).copy()
-                mu, _ = vae.encoder(torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0).float() / 255)
+                with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
+                    mu, _ = vae.encoder(torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0).float() / 255)
+                mu = mu.float()
                 out = controller(z=mu, h=hidden[0])[0]
                 steer, gas, brake = torch.tanh(out[0]), (torch.tanh(out[1]) + 1) / 2, torch.tanh(out[2]).clamp(0, 1)
                 action = torch.stack([steer, gas, brake])

@@ -230,7 +230,11 @@ class LatentsConfig(Section):
     precompute_latents: bool = option(
         True, "encode all frames once, before M is trained; false: V encodes each of M's batches on the fly"
     )
-    encode_batch_size: int = option(256, "frames encoded at a time", low=1, role=RUNTIME)
+    encode_batch_size: int = option(
+        256,
+        "frames encoded at a time; the last bits of a code may depend on how many others are encoded with it",
+        low=1,
+    )
 
 
 @dataclass

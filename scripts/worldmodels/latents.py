@@ -48,7 +48,7 @@ def precompute_latents(
         steps = progress(left, "latents", len(files), initial=len(episodes))
         for file, episode in zip(steps, ahead(read_rollout, left)):
             check_frames(vae, episode["observations"], file)
-            # Batches of equal size: how a frame is encoded may depend on a batch being tiny, see encode.
+            # Batches of about equal size, since a tiny one at the end would be slow.
             frames = torch.from_numpy(episode.pop("observations"))
             batches = frames.chunk(-(-len(frames) // batch_size))
             mu, logsigma = (torch.cat(part).cpu() for part in zip(*(encode(vae, batch) for batch in batches)))

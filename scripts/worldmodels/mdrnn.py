@@ -146,29 +146,60 @@ def get_loss(
     padding: torch.Tensor | None = None,
     reward_scale: float = 1.0,
 ) -> dict[str, torch.Tensor]:
-    """The loss of a batch of sequences, all tensors time first (L, B, ...).
-
-    Args:
-        valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
-        padding: (L, B), 1 at steps after an episode's end, which do not count; None: there are none.
-        reward_scale: what the reward's errors are divided by before they are squared.
+    """Return the mean loss of a batch of sequences; the arguments are those of sum_losses.
 
     Returns:
         gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
     """
+    sums = sum_losses(
+        mdrnn, latents, actions, rewards, terminals, next_latents, include_reward, valid, padding, reward_scale
+    )
+    sums |= {name: sums[name].clamp(min=1) for name in ("valid", "steps")}
+    return mean_losses(sums, latents.shape[-1], include_reward)
+
+
+def sum_losses(
+    mdrnn: MDRNN,
+    latents: torch.Tensor,
+    actions: torch.Tensor,
+    rewards: torch.Tensor,
+    terminals: torch.Tensor,
+    next_latents: torch.Tensor,
+    include_reward: bool = True,
+    valid: torch.Tensor | None = None,
+    padding: torch.Tensor | None = None,
+    reward_scale: float = 1.0,
+) -> dict[str, torch.Tensor]:
+    """Return the terms of the loss, summed over a batch of sequences; all tensors time first (L, B, ...).
+
+    Args:
+        valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
+        padding: (L, B), 1 at steps after a sequence's end, which do not count; None: there are none.
+        reward_scale: what the reward's errors are divided by before they are squared.
+
+    Returns:
+        gmm, summed over the `valid` steps; bce and mse, summed over the `steps` that are no padding; valid and steps,
+        the numbers of those.
+    """
     mus, sigmas, logpi, rs, ds = mdrnn(actions, latents)
+    valid = torch.ones_like(rewards) if valid is None else valid
+    inside = torch.ones_like(rewards) if padding is None else 1 - padding
     gmm = gmm_loss(next_latents, mus, sigmas, logpi, reduce=False)
-    inside = None if padding is None else 1 - padding
-    gmm = masked_mean(gmm, valid)
-    bce = masked_mean(F.binary_cross_entropy_with_logits(ds, terminals, reduction="none"), inside)
-    mse = masked_mean(((rs - rewards) / reward_scale).square(), inside) if include_reward else torch.zeros_like(bce)
-    scale = latents.shape[-1] + (2 if include_reward else 1)
-    return {"gmm": gmm, "bce": bce, "mse": mse, "loss": (gmm + bce + mse) / scale}
+    bce = F.binary_cross_entropy_with_logits(ds, terminals, reduction="none")
+    mse = ((rs - rewards) / reward_scale).square() if include_reward else torch.zeros_like(rewards)
+    sums = {"gmm": (gmm * valid).sum(), "bce": (bce * inside).sum(), "mse": (mse * inside).sum()}
+    return sums | {"valid": valid.sum(), "steps": inside.sum()}
 
 
-def masked_mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """The mean of the values where the mask is 1; 0 if it is nowhere."""
-    return values.mean() if mask is None else (values * mask).sum() / mask.sum().clamp(min=1)
+def mean_losses(sums: dict, latent_size: int, include_reward: bool) -> dict:
+    """Return gmm, bce, mse and loss as get_loss has them, from what sum_losses gave, of one batch or added up."""
+    means = {"gmm": sums["gmm"] / sums["valid"], "bce": sums["bce"] / sums["steps"], "mse": sums["mse"] / sums["steps"]}
+    return means | {"loss": sum(means.values()) / loss_scale(latent_size, include_reward)}
+
+
+def loss_scale(latent_size: int, include_reward: bool) -> int:
+    """Return what the sum of the terms is divided by: the numbers that M predicts at a step."""
+    return latent_size + (2 if include_reward else 1)
 
 
 def load_mdrnn(path: str | Path, device: torch.device | str = "cpu") -> tuple[MDRNN, dict]:

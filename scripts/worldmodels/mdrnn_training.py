@@ -10,7 +10,7 @@ from worldmodels import interrupts, seeding
 from worldmodels.cli import log
 from worldmodels.config import WMMDNRNNConfig
 from worldmodels.graphs import GraphedStep
-from worldmodels.mdrnn import MDRNN, get_loss
+from worldmodels.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import result_values
 from worldmodels.training import Training
@@ -43,17 +43,20 @@ def train_mdrnn(
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
     training = Training(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
 
-    count = -(-len(train) // config.batch_size)
+    count = train.num_batches(config.batch_size)
     # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
     reward_scale = max(1.0, train.reward_scale)
-    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae, reward_scale)
+    rows = train.rows_per_batch(config.batch_size)
+    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae, reward_scale, rows)
+
+    def means(sums: dict[str, float]) -> dict[str, float]:
+        return mean_losses(sums, mdrnn.latents, config.include_reward)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
-        sums = [summed(batch, losses(batch)) for batch in test.batches(config.batch_size)]
-        count = sum(part["count"] for part in sums)
-        return {name: sum(part[name] for part in sums) / count for name in ("gmm", "bce", "mse", "loss")}
+        sums = [read(losses(batch)) for batch in test.batches(config.batch_size)]
+        return means({name: sum(part[name] for part in sums) for name in sums[0]})
 
     if not config.num_epochs:  # the experiment with a random M
         training.keep_weights(validate()["loss"])
@@ -65,8 +68,9 @@ def train_mdrnn(
 
         noise = seeding.number(seed, "mdrnn/noise", epoch)
         with interrupts.patiently():
-            row = training.run_epoch("mdrnn", noise, count, batches, learn)
-            row["sequences"] = row.pop("count")
+            sums = training.run_epoch("mdrnn", noise, count, batches, learn)
+            row = {"steps": sums.pop("count")}
+            row |= {f"train_{name}": mean for name, mean in means({**sums, "steps": 1.0}).items()}
             row |= validate()
             training.finish_epoch(row, row["loss"])
         log.info(
@@ -85,14 +89,20 @@ def batch_functions(
     device: torch.device,
     vae: VAE | None,
     reward_scale: float,
+    rows: float,
 ) -> tuple:
     """What training does with a batch of sequences.
 
+    Args:
+        rows: what the summed loss of every batch is divided by: the rows that count in a full batch, on average. So
+            each row weighs the same, however much padding and however few sequences share its batch.
+
     Returns:
-        losses(batch): as get_loss, of a batch of latents, or of frames if there is a vae to encode them. learn(batch):
-        takes a step on them; see Training.run_epoch.
+        losses(batch): as sum_losses, of a batch of latents, or of frames if there is a vae to encode them.
+        learn(batch): takes a step on them; see Training.run_epoch. Its `count` is the number of rows.
     """
     mixed = has_bfloat16(device)
+    scale = loss_scale(mdrnn.latents, config.include_reward)
 
     def parts(batch: dict) -> list[torch.Tensor]:
         if vae is not None:
@@ -103,32 +113,36 @@ def batch_functions(
     def terms(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         given = {key: tensor.to(device) for key, tensor in zip(PARTS, inputs)}
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            return get_loss(mdrnn, **given, include_reward=config.include_reward, reward_scale=reward_scale)
+            return sum_losses(mdrnn, **given, include_reward=config.include_reward, reward_scale=reward_scale)
 
     def losses(batch: dict) -> dict[str, torch.Tensor]:
         return terms(*parts(batch))
 
     def step(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        found = terms(*inputs)
+        sums = terms(*inputs)
         optimizer.zero_grad(set_to_none=True)
-        found["loss"].backward()
+        ((sums["gmm"] + sums["bce"] + sums["mse"]) / (rows * scale)).backward()
         nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
         optimizer.step()
-        return {name: term.detach() for name, term in found.items()}
+        return {name: term.detach() for name, term in sums.items()}
 
     take = GraphedStep(step, optimizer, device) if device.type == "cuda" else step
 
     def learn(batch: dict) -> Callable[[], dict[str, float]]:
-        found = take(*parts(batch))
-        return lambda: summed(batch, found, "train_")
+        sums = take(*parts(batch))
+
+        def account() -> dict[str, float]:
+            numbers = read(sums)
+            return numbers | {"count": numbers.pop("steps")}
+
+        return account
 
     return losses, learn
 
 
-def summed(batch: dict, terms: dict[str, torch.Tensor], prefix: str = "") -> dict[str, float]:
-    """Mean terms of a batch as sums over its sequences, and how many those are."""
-    size = batch["valid"].shape[1]
-    return {f"{prefix}{name}": value.item() * size for name, value in terms.items()} | {"count": size}
+def read(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Return the tensors () as numbers; a GPU is waited for."""
+    return {name: term.item() for name, term in terms.items()}
 
 
 def to_latent(vae: VAE, frames: torch.Tensor) -> torch.Tensor:

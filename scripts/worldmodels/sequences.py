@@ -1,11 +1,13 @@
 """Sequences of steps for M, from precomputed latents or from frames. None ever crosses an episode's end.
 
-A sequence of L steps starting at row s holds the rows s .. s+L-1 and, as what follows them, the rows
-s+1 .. s+L. The last row of an episode has no successor: `valid` is 0 there, so that its reward and
-terminal are learnt and its next latent is not asked for. An episode shorter than L is one sequence, whose rows after
-the episode's end are `padding`: they repeat its last row, and nothing is learnt from them.
+An episode is cut into back-to-back sequences of at most L rows, so that every row is in exactly one of them. The first
+one starts at the episode's first row. A sequence that starts at row s holds the rows s .. s+L-1 and, as what follows
+them, the rows s+1 .. s+L. The last row of an episode has no successor: `valid` is 0 there, so that its reward and
+terminal are learnt and its next latent is not asked for. Where a sequence is shorter than L, `padding` is 1 after its
+end, and nothing is learnt there.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,37 +21,77 @@ from worldmodels.latents import KEYS
 from worldmodels.settings import UserError
 
 
-def sequence_starts(
-    offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows where back-to-back sequences start, and the last row of the episode of each.
+def count_sequences(lengths: np.ndarray, seq_len: int) -> np.ndarray:
+    """Return how many sequences an episode of each length is cut into during training.
+
+    That is the smallest number that leaves the first cut a choice of at least seq_len / 4 rows. The number does not
+    depend on the cut, so that every epoch has the same number of batches. Fewer sequences would mean less padding, but
+    would cut an episode of 64 rows at row 32 in every epoch.
+    """
+    choices = max(1, seq_len // 4)
+    return np.where(lengths <= seq_len, 1, -(-(lengths + choices) // seq_len))
+
+
+def cut_episodes(offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Cut episodes into back-to-back sequences of at most seq_len rows.
 
     Args:
         offsets: (E + 1,) rows where the episodes start, and the end.
-        rng: draws where in an episode the first sequence starts; without it that is the episode's first row.
+        rng: draws the length of each episode's first sequence, so that the cuts differ between epochs; without it the
+            first sequences have seq_len rows, or the whole episode if it is shorter.
 
     Returns:
-        starts (S,), last rows (S,). An episode shorter than seq_len gives one sequence.
+        (S, 3) the first row of each sequence, the row after its last one, and the last row of its episode.
     """
-    starts, lasts = [], []
+    cuts = []
     for begin, end in pairwise(offsets):
-        spare = max(0, (end - begin) - seq_len)
-        phase = int(rng.integers(min(seq_len, spare + 1))) if rng is not None else 0
-        rows = np.arange(begin + phase, max(begin, end - seq_len) + 1, seq_len)
-        starts.append(rows)
-        lasts.append(np.full(len(rows), end - 1))
-    nothing = np.empty(0, np.int64)
-    return np.concatenate([nothing, *starts]), np.concatenate([nothing, *lasts])
+        first = seq_len if rng is None else draw_first_length(end - begin, seq_len, rng)
+        starts = np.append(begin, np.arange(begin + first, end, seq_len))
+        ends = np.append(starts[1:], end)
+        cuts.append(np.stack([starts, ends, np.full(len(starts), end - 1)], axis=1))
+    return np.concatenate([np.empty((0, 3), np.int64), *cuts])
 
 
-def rows_of(
-    starts: np.ndarray, lasts: np.ndarray, seq_len: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
-    """Rows (L+1, B), time first: the sequences and one row more; rows (L, B); and valid and padding (L, B) float32."""
-    rows = starts[None, :] + np.arange(seq_len + 1)[:, None]
-    inside = torch.from_numpy(rows <= lasts[None, :]).float()
-    rows = np.minimum(rows, lasts[None, :])
-    return rows, rows[:-1], {"valid": inside[1:], "padding": 1 - inside[:-1]}
+def draw_first_length(length: int, seq_len: int, rng: np.random.Generator) -> int:
+    """Draw how many rows the first sequence of an episode has, among all that lead to count_sequences sequences."""
+    if length <= seq_len:
+        return length
+    count = int(count_sequences(length, seq_len))
+    least = max(1, length - (count - 1) * seq_len)
+    most = min(seq_len, length - (count - 2) * seq_len - 1)
+    return int(rng.integers(least, most + 1))
+
+
+def rows_of(sequences: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
+    """Return rows (L+1, B), time first: the sequences and one row more; rows (L, B); valid, padding (L, B) float32."""
+    starts, ends, lasts = sequences.T
+    rows = starts + np.arange(seq_len + 1)[:, None]
+    inside = rows[:-1] < ends
+    valid = inside & (rows[1:] <= lasts)
+    rows = np.minimum(rows, np.minimum(ends, lasts))
+    masks = {"valid": valid, "padding": ~inside}
+    return rows, rows[:-1], {name: torch.from_numpy(mask).float() for name, mask in masks.items()}
+
+
+class Cuts:
+    """What training must know of the sequences of an epoch; for datasets with `offsets` and `seq_len`."""
+
+    offsets: np.ndarray
+    seq_len: int
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences of a training epoch over the episodes in memory."""
+        return int(count_sequences(np.diff(self.offsets), self.seq_len).sum())
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches of a training epoch."""
+        return -(-self.num_sequences // batch_size)
+
+    def rows_per_batch(self, batch_size: int) -> float:
+        """Rows that count in a full batch of training sequences, on average."""
+        rows = float(self.offsets[-1] - self.offsets[0])
+        return rows * min(1.0, batch_size / self.num_sequences)
 
 
 def need_sequences(offsets: np.ndarray, where: str) -> None:
@@ -58,7 +100,7 @@ def need_sequences(offsets: np.ndarray, where: str) -> None:
         raise UserError(f"mdrnn: expected episodes of at least 2 steps, found none in {where}")
 
 
-class LatentSequenceDataset(torch.utils.data.Dataset):
+class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
     """Sequences of precomputed latents, cut afresh for each epoch (`batches`) or fixed (indexing).
 
     An item is a dict of latents, next_latents (L, latent_size), actions (L, A), rewards, terminals, valid and padding
@@ -82,7 +124,7 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
         arrays = {key: array[first:last] for key, array in arrays.items()}
         self.offsets, self.seq_len = bounds, seq_len
         self.arrays = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        self.starts, self.lasts = sequence_starts(bounds, seq_len)
+        self.sequences = cut_episodes(bounds, seq_len)
         need_sequences(bounds, str(path))
 
     @property
@@ -99,37 +141,37 @@ class LatentSequenceDataset(torch.utils.data.Dataset):
         return self.arrays["latents"].shape[1]
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.sequences)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        one = range(len(self))[index]
-        batch = self.gather(self.starts[one : one + 1], self.lasts[one : one + 1])
+        number = range(len(self))[index]
+        batch = self.gather(self.sequences[number : number + 1])
         return {key: value[:, 0] for key, value in batch.items()}
 
-    def gather(self, starts: np.ndarray, lasts: np.ndarray) -> dict[str, torch.Tensor]:
-        """The sequences that start at these rows as one batch, time first: (L, B, ...)."""
-        around, rows, inside = rows_of(starts, lasts, self.seq_len)
+    def gather(self, sequences: np.ndarray) -> dict[str, torch.Tensor]:
+        """The sequences (B, 3), see cut_episodes, as one batch, time first: (L, B, ...)."""
+        around, rows, masks = rows_of(sequences, self.seq_len)
         mu, logsigma = self.arrays["latents"][around], self.arrays["logsigmas"][around]
         z = mu + logsigma.exp() * torch.randn_like(mu)
         return {
             "latents": z[:-1],
             "next_latents": z[1:],
             **{key: self.arrays[key][rows] for key in ("actions", "rewards", "terminals")},
-            **inside,
+            **masks,
         }
 
     def batches(
         self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """All sequences once, from batch `start` on; with rng cut at new places and in random order."""
-        starts, lasts = (self.starts, self.lasts) if rng is None else sequence_starts(self.offsets, self.seq_len, rng)
-        order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
-        for i in range(start * batch_size, len(order), batch_size):
-            chosen = order[i : i + batch_size]
-            yield self.gather(starts[chosen], lasts[chosen])
+        """Every row once, from batch `start` on; with rng cut at new places and in random order."""
+        sequences = self.sequences
+        if rng is not None:
+            sequences = rng.permutation(cut_episodes(self.offsets, self.seq_len, rng))
+        for i in range(start * batch_size, len(sequences), batch_size):
+            yield self.gather(sequences[i : i + batch_size])
 
 
-class SequenceDataset(RolloutDataset):
+class SequenceDataset(Cuts, RolloutDataset):
     """Sequences of frames: dicts of observations, next_observations (L,3,H,W) float32 in [0,1], actions (L, A),
     rewards, terminals, valid and padding (L,). Indexing covers the files in memory, see RolloutDataset.
     """
@@ -137,7 +179,17 @@ class SequenceDataset(RolloutDataset):
     def __init__(self, root: str | Path = "", seq_len: int = 32, **options) -> None:
         super().__init__(root, **options)
         self.seq_len = seq_len
-        need_sequences(self.group.offsets, str(root or next(iter(self.files), "")))
+        need_sequences(self.offsets, str(root or next(iter(self.files), "")))
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(E + 1,) rows where the episodes in memory start, and the end."""
+        return self.group.offsets
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches of a training epoch; an estimate where the files do not fit the memory."""
+        sequences = self.num_sequences * len(self.files) / max(1, self.buffer_size)
+        return math.ceil(sequences / batch_size)
 
     @property
     def reward_scale(self) -> float:
@@ -149,31 +201,31 @@ class SequenceDataset(RolloutDataset):
         return self.group.actions.shape[1]
 
     def __len__(self) -> int:
-        return len(sequence_starts(self.group.offsets, self.seq_len)[0])
+        return len(cut_episodes(self.offsets, self.seq_len))
 
     def _get_data(self, index: int):
-        starts, lasts = sequence_starts(self.group.offsets, self.seq_len)
-        batch = self.gather(self.group, starts[index : index + 1], lasts[index : index + 1])
+        sequences = cut_episodes(self.offsets, self.seq_len)
+        batch = self.gather(self.group, sequences[index : index + 1])
         frames = torch.stack([self._observation(row) for row in batch.pop("rows")[:, 0]])
         batch.pop("frames")
         return {"observations": frames[:-1], "next_observations": frames[1:], **{k: v[:, 0] for k, v in batch.items()}}
 
-    def gather(self, group: Group, starts: np.ndarray, lasts: np.ndarray) -> dict:
+    def gather(self, group: Group, sequences: np.ndarray) -> dict:
         """A batch, time first: frames (L+1, B, H, W, C) uint8 that V is to encode, and the rest as above."""
-        around, rows, inside = rows_of(starts, lasts, self.seq_len)
+        around, rows, masks = rows_of(sequences, self.seq_len)
         return {
             "rows": around,
             "frames": torch.from_numpy(group.observations[around]),
             **{key: torch.from_numpy(getattr(group, key)[rows]) for key in ("actions", "rewards", "terminals")},
-            **inside,
+            **masks,
         }
 
     def batches(self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0) -> Iterator[dict]:
-        """All sequences once, see `gather`, from batch `start` on; with rng cut at new places and in random order."""
+        """Every row once, see `gather`, from batch `start` on; with rng cut at new places and in random order."""
         for group in self.groups(rng if rng is not None else np.random.default_rng(0)):
-            starts, lasts = sequence_starts(group.offsets, self.seq_len, rng)
-            order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
-            for i in range(start * batch_size, len(order), batch_size):
-                chosen = order[i : i + batch_size]
-                yield self.gather(group, starts[chosen], lasts[chosen])
-            start = max(0, start - -(-len(order) // batch_size))
+            sequences = cut_episodes(group.offsets, self.seq_len, rng)
+            if rng is not None:
+                sequences = rng.permutation(sequences)
+            for i in range(start * batch_size, len(sequences), batch_size):
+                yield self.gather(group, sequences[i : i + batch_size])
+            start = max(0, start - -(-len(sequences) // batch_size))

@@ -1,6 +1,8 @@
 """V: the convolutional variational auto-encoder (paper, section 2.2 and appendix A.1)."""
 
+import copy
 import math
+import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -113,6 +115,11 @@ class VAE(nn.Module):
     def start_at(self, colour: torch.Tensor) -> None:
         """May make the untrained decoder show this: the mean of the training images, (img_channels,) in [0,1]."""
 
+    def encode_bfloat16(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mu and logsigma of images (B,C,H,W), with products in bfloat16; for use without gradients."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.encoder(images)
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mu, logsigma = self.encoder(x)
         z = mu + logsigma.exp() * torch.randn_like(mu)
@@ -129,6 +136,19 @@ class ConvVAE(VAE):
         # Not deconv1: fused Adam copies gradients of this layout, and its weight is three quarters of all parameters.
         for part in (self.encoder, *self.decoder.rest):
             part.to(memory_format=torch.channels_last)
+        self.cast: tuple[list, nn.Module | None] = [], None  # state of the encoder's weights, its copy in bfloat16
+
+    def encode_bfloat16(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # A subclass may have another encoder, for which autocast chooses what to cast. Weights made in inference mode
+        # do not tell whether they have changed.
+        if type(self.encoder) is not ConvVAEEncoder or self.encoder.fc_mu.weight.is_inference():
+            return super().encode_bfloat16(images)
+        # Autocast casts the weights in every call, which takes a quarter of the time of one frame. The results are the
+        # same.
+        state = [(weight.data_ptr(), weight._version) for weight in self.encoder.parameters()]
+        if self.cast[0] != state:
+            self.cast = state, copy.deepcopy(self.encoder).to(torch.bfloat16).requires_grad_(False)
+        return self.cast[1](images.to(torch.bfloat16))
 
     @torch.no_grad()
     def start_at(self, colour: torch.Tensor) -> None:
@@ -242,15 +262,25 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         )
     device = next(vae.parameters()).device
     images = to_images(frames.to(device, non_blocking=True))
-    # Up to 8 frames, casting the weights takes longer than it saves.
-    with torch.autocast(device.type, torch.bfloat16, enabled=len(frames) > 8 and has_bfloat16(device)), calls_of(vae):
-        mu, logsigma = vae.encoder(images)
+    with calls_of(vae):
+        mu, logsigma = vae.encode_bfloat16(images) if has_bfloat16(device) else vae.encoder(images)
     return mu.float(), logsigma.float()
 
 
+# AMD's GPUs with matrix instructions for bfloat16: CDNA 1 to 4, RDNA 3 and 4. Their capability numbers tell less.
+AMD_BFLOAT16 = re.compile(r"gfx(908|90a|9[45]\w|1[12]\w\w)\b")
+
+
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
+    """Return whether the device multiplies bfloat16 in hardware; elsewhere it would be slower than float32.
+
+    torch.cuda.is_bf16_supported() answers another question: it is true for emulation and asks about the current GPU.
+    """
     if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if device.type != "cuda":
+        return False
+    if torch.version.hip:
+        return bool(AMD_BFLOAT16.match(torch.cuda.get_device_properties(device).gcnArchName))
+    return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -57,9 +57,9 @@ def train_m(latents) -> list[float]:
     data = LatentSequenceDataset(latents, 16)
     mdrnn = MDRNN(data.latent_size, data.action_size, 32, 5).to(GPU)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=1e-3, alpha=0.9)
-    _, learn = mdrnn_functions(mdrnn, optimizer, config, GPU, None, 1.0)
+    _, learn = mdrnn_functions(mdrnn, optimizer, config, GPU, None, 1.0, data.rows_per_batch(8))
     torch.manual_seed(3)
-    return losses("train_loss", learn, [next(data.batches(8, np.random.default_rng(i))) for i in range(STEPS)])
+    return losses("gmm", learn, [next(data.batches(8, np.random.default_rng(i))) for i in range(STEPS)])
 
 
 def test_v_learns_the_same_by_a_graph(rollouts, request):
