@@ -137,3 +137,92 @@ def test_a_full_disk_leaves_the_old_state(undisturbed, rollouts, tmp_path):
     assert "vae/checkpoint.tar: cannot be written: File too large" in done.stderr.splitlines()[-1]
     assert (tmp_path / "vae/checkpoint.tar").read_bytes() == before
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+# A run of Snakemake up to V, with the rollouts that are there.
+TO_V = {
+    "rollouts": {"num_rollouts": 6, "shard_size": 3, "seq_len": 60, "gymnasium_share": 0.5},
+    "vae": {"num_epochs": 8, "images_per_epoch": 640, "num_test_files": 1, "latent_size": 8, "nosamples": True},
+    "mdrnn": {"num_test_files": 1},
+}
+
+
+def start_snakemake(folder: Path, *flags, config: dict = TO_V) -> subprocess.Popen:
+    """Snakemake in a working directory, in the background, in a session of its own."""
+    folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", "run.json"]
+    return subprocess.Popen(
+        [*map(str, command), "--cores", "1", *flags],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish_snakemake(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def copy_rollouts(rollouts: list[str], folder: Path) -> None:
+    shutil.copytree(Path(rollouts[0]).parent, folder)
+
+
+def test_a_killed_snakemake_is_recovered_as_readme_says(rollouts, tmp_path):
+    """Its program saves and ends with it; the second run goes on from there, and its bits are an undisturbed run's."""
+    for name in ("whole", "killed"):
+        (tmp_path / name / "results/carracing").mkdir(parents=True)
+        copy_rollouts(rollouts, tmp_path / name / "results/carracing/rollouts")
+    finish_snakemake(start_snakemake(tmp_path / "whole", "--", "vae"))
+    snakemake = start_snakemake(tmp_path / "killed", "--", "vae")
+    folder = tmp_path / "killed/results/carracing/vae"
+    wait_for((folder / "checkpoint.tar").exists)
+    snakemake.kill()
+    snakemake.wait()
+    for flag in ("--unlock", "--rerun-incomplete"):  # at once, while the first program may still save its state
+        output = finish_snakemake(start_snakemake(tmp_path / "killed", flag, "--", "vae"))
+    assert "continuing after epoch" in output
+    assert not alive(snakemake.pid)
+    for name in ("best.tar", "best.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole/results/carracing/vae" / name).read_bytes()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")], "a lock or half a file is left"
+
+
+def test_a_second_program_in_a_folder_ends_with_a_line_and_touches_nothing(undisturbed, rollouts, tmp_path):
+    flags = [*command("train_vae", tmp_path, rollouts), "--num-epochs", "12", "--log", str(tmp_path / "vae.log")]
+    process = subprocess.Popen(flags, stderr=subprocess.DEVNULL)
+    wait_for((tmp_path / "vae/checkpoint.tar").exists)
+    second = subprocess.run([*flags, "--beta", "2"], capture_output=True, text=True)
+    assert process.poll() is None, "the first program ended too early for this test"
+    assert second.returncode == 1
+    expected = f"vae: expected no other program that writes here, found train_vae.py (process {process.pid} on"
+    assert len(second.stderr.splitlines()) == 1 and expected in second.stderr
+    assert process.wait(120) == 0
+    rows = json.loads((tmp_path / "vae/best.json").read_text())["history"]
+    reference = json.loads((undisturbed[0] / "vae/best.json").read_text())["history"]
+    assert len(rows) == 12 and rows[:4] == reference
+    assert "train_vae" not in (tmp_path / "vae.log").read_text()
+
+
+def test_two_runs_that_share_a_data_dir_do_not_spoil_each_other(tmp_path):
+    """The second one, whose Snakemake would delete what the first one collects, ends with a line and runs later."""
+    config = TO_V | {"data_dir": str(tmp_path / "shared")}
+    first = start_snakemake(tmp_path / "first", "--", "rollouts", config=config)
+    wait_for((tmp_path / "shared/.run.lock").exists)
+    second = start_snakemake(tmp_path / "second", "--", "vae", config=config)
+    output, _ = second.communicate(timeout=100)
+    assert first.poll() is None, "the first run ended too early for this test"
+    line = f"error: {tmp_path}/shared: expected no other program that writes here, found Snakemake (process {first.pid}"
+    assert second.returncode == 1 and line in output.splitlines()[-1]
+    finish_snakemake(first)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}
+    assert len(files) == 6 + 2, "a lock is left"
+    finish_snakemake(start_snakemake(tmp_path / "second", "--", "vae", config=config))
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}

@@ -200,7 +200,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
-        "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "workers": None,
+        "config": None, "settings": None, "cli": None, "fingerprint": None, "interrupts": None, "locks": None,
+        "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
     assert written == set(modules), "a row is missing for a module"

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldmodels import locks
 from worldmodels.settings import UserError
 
 
@@ -28,29 +30,51 @@ def prepare_folder(path: str | Path) -> None:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
+    locks.remove_leftovers(path)
+
+
+def claim_folder(path: str | Path, unit: str = "") -> None:
+    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`."""
+    prepare_folder(path)
+    locks.claim(path, unit)
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
-    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path."""
+    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path.
+
+    Any number of writers may do so at once: each has a sibling of its own, and the last to rename wins.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill left is written over
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        temporary, file = open_temporary(path)
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # while it is locked, and so nobody's leftover
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def open_temporary(path: Path) -> tuple[Path, Any]:
+    """Return a new hidden sibling of path, and the sibling opened and locked for writing."""
+    while True:
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
+        file = open(temporary, "xb")  # noqa: SIM115
+        if locks.lock_temporary(temporary, file):
+            return temporary, file
+        file.close()
 
 
 def write_json(path: str | Path, content: dict) -> None:

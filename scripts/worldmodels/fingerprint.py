@@ -15,9 +15,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
-# already; settings.py, cli.py and fingerprint.py parse, print and stamp; interrupts.py and workers.py stop and start
-# processes.
-NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "workers"}
+# already; settings.py, cli.py and fingerprint.py parse, print and stamp; interrupts.py, locks.py and workers.py stop,
+# start and keep apart processes.
+NEUTRAL = {"__init__", "config", "settings", "cli", "fingerprint", "interrupts", "locks", "workers"}
 
 
 def parse(path: Path) -> ast.Module:

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, seeding, settings
+from worldmodels import checkpoint, cli, locks, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
 from worldmodels.envs import action_space, choose_backend, describe, make_lanes, versions
@@ -180,6 +180,13 @@ def collect_shard(
     return summary
 
 
+def collect_alone(data_dir: str, env: EnvConfig, rollouts: RolloutsConfig, seed: int, shard: int, *more) -> dict:
+    """Collect one shard as `collect_shard` does, while no other process may collect the same."""
+    checkpoint.prepare_folder(data_dir)
+    with locks.claimed(data_dir, f"shard_{shard_name(shard)}"):
+        return collect_shard(data_dir, env, rollouts, seed, shard, *more)
+
+
 def play(
     env: EnvConfig, backend: str, seeds: list[int], drivers: list[Driver], steps: int, threads: int
 ) -> Iterator[tuple[int, dict]]:
@@ -244,7 +251,7 @@ def generate_rollouts(
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with workers(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
-        jobs = [pool.submit(collect_shard, *each) for each in arguments]
+        jobs = [pool.submit(collect_alone, *each) for each in arguments]
         return [job.result() for job in cli.progress(jobs, "rollouts")]
 
 
@@ -257,7 +264,7 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     if args.shard is not None and args.shard < 0:
         raise UserError(f"--shard: expected at least 0, found {args.shard}")
     if args.shard is not None:
-        summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
+        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
     else:
         more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
         summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)
