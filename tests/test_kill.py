@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_the_old_state(undisturbed, rollouts, tmp_path):
 # A run of Snakemake up to V, with the rollouts that are there.
 TO_V = {
     "rollouts": {"num_rollouts": 6, "shard_size": 3, "seq_len": 60, "gymnasium_share": 0.5},
-    "vae": {"num_epochs": 8, "images_per_epoch": 640, "num_test_files": 1, "latent_size": 8, "nosamples": True},
+    "vae": {"num_epochs": 6, "images_per_epoch": 192, "num_test_files": 1, "latent_size": 8, "nosamples": True},
     "mdrnn": {"num_test_files": 1},
 }
 
@@ -195,20 +195,22 @@ def test_a_killed_snakemake_is_recovered_as_readme_says(rollouts, tmp_path):
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")], "a lock or half a file is left"
 
 
-def test_a_second_program_in_a_folder_ends_with_a_line_and_touches_nothing(undisturbed, rollouts, tmp_path):
-    flags = [*command("train_vae", tmp_path, rollouts), "--num-epochs", "12", "--log", str(tmp_path / "vae.log")]
-    process = subprocess.Popen(flags, stderr=subprocess.DEVNULL)
-    wait_for((tmp_path / "vae/checkpoint.tar").exists)
-    second = subprocess.run([*flags, "--beta", "2"], capture_output=True, text=True)
-    assert process.poll() is None, "the first program ended too early for this test"
-    assert second.returncode == 1
-    expected = f"vae: expected no other program that writes here, found train_vae.py (process {process.pid} on"
-    assert len(second.stderr.splitlines()) == 1 and expected in second.stderr
-    assert process.wait(120) == 0
-    rows = json.loads((tmp_path / "vae/best.json").read_text())["history"]
-    reference = json.loads((undisturbed[0] / "vae/best.json").read_text())["history"]
-    assert len(rows) == 12 and rows[:4] == reference
-    assert "train_vae" not in (tmp_path / "vae.log").read_text()
+def test_a_second_program_in_a_folder_ends_with_a_line_and_touches_nothing(rollouts, tmp_path):
+    flags = [*command("train_vae", tmp_path, rollouts), "--images-per-epoch", "64", "--log", str(tmp_path / "vae.log")]
+    first = subprocess.Popen(flags, stderr=subprocess.DEVNULL)
+    try:
+        wait_for((tmp_path / "vae/checkpoint.tar").exists)
+        first.send_signal(signal.SIGSTOP)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        second = subprocess.run([*flags, "--beta", "2"], capture_output=True, text=True)
+        assert second.returncode == 1 and len(second.stderr.splitlines()) == 1
+        holder = f"train_vae.py (process {first.pid} on "
+        assert f"vae: expected no other program that writes here, found {holder}" in second.stderr
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(200) == 0
+    finally:
+        first.kill()
 
 
 def test_two_runs_that_share_a_data_dir_do_not_spoil_each_other(tmp_path):
@@ -216,13 +218,14 @@ def test_two_runs_that_share_a_data_dir_do_not_spoil_each_other(tmp_path):
     config = TO_V | {"data_dir": str(tmp_path / "shared")}
     first = start_snakemake(tmp_path / "first", "--", "rollouts", config=config)
     wait_for((tmp_path / "shared/.run.lock").exists)
-    second = start_snakemake(tmp_path / "second", "--", "vae", config=config)
-    output, _ = second.communicate(timeout=100)
-    assert first.poll() is None, "the first run ended too early for this test"
+    first.send_signal(signal.SIGSTOP)
+    second = start_snakemake(tmp_path / "second", "--", "rollouts", config=config)
+    output, _ = second.communicate(timeout=200)
+    first.send_signal(signal.SIGCONT)
     line = f"error: {tmp_path}/shared: expected no other program that writes here, found Snakemake (process {first.pid}"
     assert second.returncode == 1 and line in output.splitlines()[-1]
     finish_snakemake(first)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}
     assert len(files) == 6 + 2, "a lock is left"
-    finish_snakemake(start_snakemake(tmp_path / "second", "--", "vae", config=config))
+    finish_snakemake(start_snakemake(tmp_path / "second", "--", "rollouts", config=config))
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}
