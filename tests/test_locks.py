@@ -50,7 +50,8 @@ def test_a_second_program_is_told_of_the_first_and_touches_nothing(tmp_path, pyt
     process = python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
     before = (tmp_path / ".lock").read_bytes()
     expected = f"expected no other program that writes here, found the first \\(process {process.pid} on "
-    with pytest.raises(UserError, match=f"{expected}{socket.gethostname()}, since 20.*\\)"):
+    ending = f"since 20.*\\); if it has ended, delete {tmp_path}/.lock"
+    with pytest.raises(UserError, match=f"{expected}{socket.gethostname()}, {ending}"):
         checkpoint.claim_folder(tmp_path)
     assert (tmp_path / ".lock").read_bytes() == before and os.listdir(tmp_path) == [".lock"]
     checkpoint.claim_folder(tmp_path, "shard_1")  # which has a writer of its own
@@ -150,8 +151,8 @@ def test_a_program_ends_with_the_snakemake_that_started_it(python):
     started = time.monotonic()
     while interrupts.process_stamp(starter.pid):
         time.sleep(0.01)
-    assert program.communicate(timeout=20)[0] == "saved after SIGTERM\n"
-    assert time.monotonic() - started < 10
+    assert program.communicate(timeout=60)[0] == "saved after SIGTERM\n"
+    assert time.monotonic() - started < 30
 
 
 def test_a_program_whose_snakemake_ended_before_it_began_ends(python):
@@ -160,7 +161,8 @@ def test_a_program_whose_snakemake_ended_before_it_began_ends(python):
     starter.kill()
     starter.wait()
     assert interrupts.process_stamp(starter.pid) == ""
-    assert python(PROGRAM, **{interrupts.STARTER: stamp}).communicate(timeout=20)[0] == "saved after SIGTERM\n"
+    program = python(PROGRAM, wait=False, **{interrupts.STARTER: stamp})
+    assert program.communicate(timeout=60)[0].endswith("saved after SIGTERM\n")
 
 
 @pytest.mark.parametrize("stamp", ["", "1 2 another-machine pid:[3]", "x"])

@@ -62,8 +62,10 @@ def claim(folder: str | Path, unit: str = "", program: str = "") -> None:
         holder = read_holder(path)
         patience = 1 if not holder else ENDING_SECONDS if holder.get("ending") else 0  # it may not have said so yet
         if time.monotonic() - start >= patience:
-            where = f" at {unit}" if unit and not program else ""
-            raise UserError(f"{folder}: expected no other program that writes here, found {describe(holder)}{where}")
+            raise UserError(
+                f"{folder}: expected no other program that writes here, found {describe(holder)}; "
+                f"if it has ended, delete {path}"  # its machine may have died before it could tell the file server
+            )
         if holder and not waits:
             waits = True
             log.info("%s: waiting for %s, which was told to end", folder, describe(holder))
@@ -146,6 +148,7 @@ def write_holder(descriptor: int, record: dict) -> None:
     with suppress(OSError):
         os.pwrite(descriptor, text, 0)
         os.ftruncate(descriptor, len(text))
+        os.fsync(descriptor)  # for other machines
 
 
 def read_holder(file: Path | int) -> dict:
