@@ -34,6 +34,10 @@ else:
     include: "rules/ablation.smk"
 
 
+onstart:
+    claim_folders(workflow.dag.needrun_jobs())
+
+
 # What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.
 onerror:
     atexit.register(report_errors)

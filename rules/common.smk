@@ -8,6 +8,7 @@
 import atexit
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -20,7 +21,7 @@ from snakemake.utils import update_config
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from worldmodels import config as wm
-from worldmodels import preflight, settings
+from worldmodels import interrupts, locks, preflight, settings
 from worldmodels.fingerprint import fingerprint
 from worldmodels.scores import score_text
 
@@ -221,6 +222,27 @@ def shown(stage, file, figure):
 def held_out(section, most=8):
     """Some rollouts that the stage was not trained on, or of those that it was if it held out none."""
     return ROLLOUTS[-section.num_test_files :][:most]
+
+
+# The programs inherit this, so that they end with this Snakemake, also when it is killed.
+os.environ[interrupts.STARTER] = interrupts.process_stamp(os.getpid())
+
+
+def claim_folders(jobs):
+    """Claim all folders that these jobs write to, until Snakemake ends: a second Snakemake stops here.
+
+    Snakemake itself locks only what is written from the same working directory. Before a job begins and after it
+    failed, it deletes the job's output, even where another Snakemake makes it.
+    """
+    atexit.register(locks.release)
+    try:
+        for folder in sorted(
+            {str(Path(file).parent) for job in jobs for file in job.output}
+        ):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            locks.claim(folder, "run", "Snakemake")
+    except (settings.UserError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 STARTED = time.time()

@@ -10,7 +10,7 @@ from worldmodels.vae import load_vae
 def main(args) -> None:
     run = cli.run_config(args)
     latents = settings.from_args(args, config.LatentsConfig)
-    checkpoint.prepare_folder(f"{run.logdir}/latents")
+    checkpoint.claim_folder(f"{run.logdir}/latents")
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, cli.device(run.device))
     files = cli.rollout_files(args)

@@ -24,16 +24,16 @@ def main(args) -> None:
     run = cli.run_config(args)
     env = settings.from_args(args, config.EnvConfig)
     test = settings.from_args(args, config.EvaluateConfig)
-    checkpoint.prepare_folder(f"{run.logdir}/evaluate")
     seeds = seeding.evaluation_seeds(test.num_episodes)
     shards = [f"{run.logdir}/evaluate/shard_{shard}_of_{test.shards}.json" for shard in range(test.shards)]
     if args.shard is not None and not 0 <= args.shard < test.shards:
         raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
+    name = "" if args.shard is None else f"{args.shard}_of_{test.shards}"
+    checkpoint.claim_folder(f"{run.logdir}/evaluate", name and f"shard_{name}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     options = settings.options(env, (settings.RESULT,))
     identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.module,))
     if args.shard is not None:
-        name = f"{args.shard}_of_{test.shards}"
         seeds = seeds[args.shard :: test.shards]
         episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)
         checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes})

@@ -6,7 +6,7 @@ Writes <logdir>/ctrl/best.tar (the mean of the search distribution that did best
 continues from.
 """
 
-from worldmodels import checkpoint, cli, config, settings
+from worldmodels import checkpoint, cli, config, settings, workers
 from worldmodels.cli import log
 from worldmodels.envs import choose_backend, tell_backend, versions
 from worldmodels.evolution import train_controller
@@ -20,7 +20,8 @@ def main(args) -> None:
     )
     backend = choose_backend(env)
     tell_backend(env)
-    checkpoint.prepare_folder(f"{run.logdir}/ctrl")
+    workers.check_ranks(ctrl.workers)
+    checkpoint.claim_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
     identity = cli.identity(run.seed, *options, versions(backend), *models, users=(env.module,))

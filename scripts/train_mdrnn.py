@@ -24,7 +24,7 @@ def main(args) -> None:
         args, config.WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir
     )
     device = cli.device(run.device)
-    checkpoint.prepare_folder(f"{run.logdir}/mdrnn")
+    checkpoint.claim_folder(f"{run.logdir}/mdrnn")
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, device)
     split = {"num_test_files": values.num_test_files}

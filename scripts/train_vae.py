@@ -14,7 +14,7 @@ from worldmodels.vae_training import train_vae
 def main(args) -> None:
     run = cli.run_config(args)
     vae = settings.from_args(args, config.WMVAEConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
-    checkpoint.prepare_folder(f"{run.logdir}/vae")
+    checkpoint.claim_folder(f"{run.logdir}/vae")
     files = cli.rollout_files(args)
     # The state may be continued with more epochs, but not with other options, code or rollouts.
     digests = map(checkpoint.digest, files)

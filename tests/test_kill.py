@@ -137,3 +137,95 @@ def test_a_full_disk_leaves_the_old_state(undisturbed, rollouts, tmp_path):
     assert "vae/checkpoint.tar: cannot be written: File too large" in done.stderr.splitlines()[-1]
     assert (tmp_path / "vae/checkpoint.tar").read_bytes() == before
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+# A run of Snakemake up to V, with the rollouts that are there.
+TO_V = {
+    "rollouts": {"num_rollouts": 6, "shard_size": 3, "seq_len": 60, "gymnasium_share": 0.5},
+    "vae": {"num_epochs": 6, "images_per_epoch": 192, "num_test_files": 1, "latent_size": 8, "nosamples": True},
+    "mdrnn": {"num_test_files": 1},
+}
+
+
+def start_snakemake(folder: Path, *flags, config: dict = TO_V) -> subprocess.Popen:
+    """Snakemake in a working directory, in the background, in a session of its own."""
+    folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", "run.json"]
+    return subprocess.Popen(
+        [*map(str, command), "--cores", "1", *flags],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish_snakemake(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def copy_rollouts(rollouts: list[str], folder: Path) -> None:
+    shutil.copytree(Path(rollouts[0]).parent, folder)
+
+
+def test_a_killed_snakemake_is_recovered_as_readme_says(rollouts, tmp_path):
+    """Its program saves and ends with it; the second run goes on from there, and its bits are an undisturbed run's."""
+    for name in ("whole", "killed"):
+        (tmp_path / name / "results/carracing").mkdir(parents=True)
+        copy_rollouts(rollouts, tmp_path / name / "results/carracing/rollouts")
+    finish_snakemake(start_snakemake(tmp_path / "whole", "--", "vae"))
+    snakemake = start_snakemake(tmp_path / "killed", "--", "vae")
+    folder = tmp_path / "killed/results/carracing/vae"
+    wait_for((folder / "checkpoint.tar").exists)
+    snakemake.kill()
+    snakemake.wait()
+    for flag in ("--unlock", "--rerun-incomplete"):  # at once, while the first program may still save its state
+        output = finish_snakemake(start_snakemake(tmp_path / "killed", flag, "--", "vae"))
+    assert "continuing after epoch" in output
+    assert not alive(snakemake.pid)
+    for name in ("best.tar", "best.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole/results/carracing/vae" / name).read_bytes()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")], "a lock or half a file is left"
+
+
+def test_a_second_program_in_a_folder_ends_with_a_line_and_touches_nothing(rollouts, tmp_path):
+    flags = [*command("train_vae", tmp_path, rollouts), "--images-per-epoch", "64", "--log", str(tmp_path / "vae.log")]
+    first = subprocess.Popen(flags, stderr=subprocess.DEVNULL)
+    try:
+        wait_for((tmp_path / "vae/checkpoint.tar").exists)
+        first.send_signal(signal.SIGSTOP)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        second = subprocess.run([*flags, "--beta", "2"], capture_output=True, text=True)
+        assert second.returncode == 1 and len(second.stderr.splitlines()) == 1
+        holder = f"train_vae.py (process {first.pid} on "
+        assert f"vae: expected no other program that writes here, found {holder}" in second.stderr
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(200) == 0
+    finally:
+        first.kill()
+
+
+def test_two_runs_that_share_a_data_dir_do_not_spoil_each_other(tmp_path):
+    """The second one, whose Snakemake would delete what the first one collects, ends with a line and runs later."""
+    config = TO_V | {"data_dir": str(tmp_path / "shared")}
+    first = start_snakemake(tmp_path / "first", "--", "rollouts", config=config)
+    wait_for((tmp_path / "shared/.run.lock").exists)
+    first.send_signal(signal.SIGSTOP)
+    second = start_snakemake(tmp_path / "second", "--", "rollouts", config=config)
+    output, _ = second.communicate(timeout=200)
+    first.send_signal(signal.SIGCONT)
+    line = f"error: {tmp_path}/shared: expected no other program that writes here, found Snakemake (process {first.pid}"
+    assert second.returncode == 1 and line in output.splitlines()[-1]
+    finish_snakemake(first)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}
+    assert len(files) == 6 + 2, "a lock is left"
+    finish_snakemake(start_snakemake(tmp_path / "second", "--", "rollouts", config=config))
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").iterdir()}

@@ -206,7 +206,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "config": None, "cma_options": None, "preflight": None, "settings": None, "cli": None, "fingerprint": None,
-        "interrupts": None, "workers": None,
+        "interrupts": None, "locks": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
     assert written == set(modules), "a row is missing for a module"

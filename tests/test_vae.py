@@ -9,8 +9,10 @@ from PIL import Image
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from worldmodels import checkpoint
 from worldmodels.config import WMVAEConfig
 from worldmodels.settings import UserError
+from worldmodels.training import Training
 from worldmodels.vae import ConvVAE, conv_vae_loss_fn, encode, has_bfloat16, load_vae, to_images
 from worldmodels.vae_training import train_vae
 
@@ -171,10 +173,10 @@ def test_other_devices_have_no_bfloat16():
     assert not has_bfloat16(torch.device("mps"))
 
 
-def train(tmp_path, rollouts, epochs, memory_gb=8.0, **changes):
+def train(tmp_path, rollouts, epochs, memory_gb=8.0, identity="same", **changes):
     values = dict(images_per_epoch=96, train_batch_size=32, num_test_files=1, sample_interval=1, memory_gb=memory_gb)
     config = WMVAEConfig(num_epochs=epochs, logdir=str(tmp_path), **(values | changes))
-    return train_vae(rollouts, config, seed=1, identity="same", device=torch.device("cpu"))
+    return train_vae(rollouts, config, seed=1, identity=identity, device=torch.device("cpu"))
 
 
 def test_training_learns_and_writes_pictures(tmp_path, rollouts):
@@ -195,11 +197,24 @@ def test_training_continued_equals_training_in_one_go(tmp_path, rollouts):
         assert torch.equal(weight, parts["best"]["state_dict"][name])
 
 
-def test_fewer_epochs_than_were_done_start_over(tmp_path, rollouts):
-    one = train(tmp_path / "one", rollouts, 1)
-    train(tmp_path / "two", rollouts, 2)
-    again = train(tmp_path / "two", rollouts, 1)
-    assert one["history"] == again["history"]
+def test_a_lower_budget_and_then_the_old_one_trains_nothing_anew(tmp_path, rollouts, monkeypatch):
+    shorter = train(tmp_path / "shorter", rollouts, 1)
+    whole = train(tmp_path / "budgets", rollouts, 2)
+    again = train(tmp_path / "budgets", rollouts, 1)
+    assert shorter["history"] == again["history"]
+    monkeypatch.setattr(Training, "run_epoch", None)
+    for epochs, expected in ((2, whole), (1, shorter), (2, whole)):
+        checkpoint.write_best(tmp_path / "expected", **expected)
+        checkpoint.write_best(tmp_path / "result", **train(tmp_path / "budgets", rollouts, epochs))
+        for name in ("best.tar", "best.json"):
+            assert (tmp_path / "result" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+
+
+def test_noreload_keeps_the_state_of_another_identity(tmp_path, rollouts):
+    train(tmp_path, rollouts, 1)
+    before = (tmp_path / "vae/checkpoint.tar").read_bytes()
+    train(tmp_path, rollouts, 1, identity="other", noreload=True)
+    assert (tmp_path / "vae/checkpoint.same.tar").read_bytes() == before
 
 
 def test_training_streams_what_does_not_fit_the_memory(tmp_path, rollouts):

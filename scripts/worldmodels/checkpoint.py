@@ -7,7 +7,9 @@ weights_only, numpy files with allow_pickle=False.
 import contextlib
 import hashlib
 import json
+import math
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldmodels import locks
 from worldmodels.settings import UserError
 
 
@@ -27,29 +30,51 @@ def prepare_folder(path: str | Path) -> None:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
+    locks.remove_leftovers(path)
+
+
+def claim_folder(path: str | Path, unit: str = "") -> None:
+    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`."""
+    prepare_folder(path)
+    locks.claim(path, unit)
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
-    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path."""
+    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path.
+
+    Any number of writers may do so at once: each has a sibling of its own, and the last to rename wins.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill left is written over
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        temporary, file = open_temporary(path)
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # while it is locked, and so nobody's leftover
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def open_temporary(path: Path) -> tuple[Path, Any]:
+    """Return a new hidden sibling of path, and the sibling opened and locked for writing."""
+    while True:
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
+        file = open(temporary, "xb")  # noqa: SIM115
+        if locks.lock_temporary(temporary, file):
+            return temporary, file
+        file.close()
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -195,27 +220,80 @@ def check_origin(path: str | Path, saved: dict, name: str, models: dict[str, tup
             raise UserError(f"{path}: expected {name} trained with {file}, found another {model}'s")
 
 
-def load_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:
-    """A stage's saved state if there is one of the same configuration, code and data, else None.
+def load_state(
+    path: str | Path,
+    identity: str,
+    report: Callable[[str], None],
+    epochs: Callable[[dict], int] = lambda state: 0,
+    limit: float = math.inf,
+) -> dict | None:
+    """Return a stage's saved state of this configuration, code and data, or None if there is none.
 
-    A state of another identity is kept as <stem>.<the identity's first 8 digits>.tar, from where it is taken up again
-    once that identity is back; a damaged one is set aside as *.damaged. All is reported.
+    All states that are not in use are kept beside path, and taken up from there when they are wanted again:
+    <stem>.<the first 8 digits of the identity>.tar is the state of another identity, and
+    <stem>.<8 digits>.<n>-epochs.tar a state of n epochs that a budget of fewer or of more epochs did not want.
+    A damaged state is set aside as *.damaged.
+
+    Args:
+        path: where the state in use lies.
+        identity: stamp of the configuration, code and data.
+        report: gets a message about each file that is kept, taken up or set aside.
+        epochs: the number of epochs in a state, if it cannot be cut to fewer.
+        limit: the most epochs that are wanted.
     """
     path = Path(path)
-    state = read_state(path, report)
-    if state is not None and state["identity"] == identity:
-        return state
-    if state is not None:
-        aside = path.with_name(f"{path.stem}.{state['identity'][:8]}.tar")
-        os.replace(path, aside)
-        report(f"{path}: belongs to another configuration, code or data; kept as {aside}, starting over")
+    state = keep_other_state(path, identity, report)
     kept = path.with_name(f"{path.stem}.{identity[:8]}.tar")
-    state = read_state(kept, report)
-    if state is None or state["identity"] != identity:
-        return None
-    os.replace(kept, path)
-    report(f"{path}: this configuration, code and data were here before; taken up from {kept}")
+    if state is None and (state := read_own(kept, identity, report)) is not None:
+        os.replace(kept, path)
+        report(f"{path}: this configuration, code and data were here before; taken up from {kept}")
+    if state is not None and epochs(state) > limit:
+        report(f"{path}: has more epochs than are wanted now; kept as {keep_length(path, identity, epochs(state))}")
+        state = None
+    for number, longer in sorted(kept_lengths(path, identity).items(), reverse=True):
+        if number > limit or (state is not None and number <= epochs(state)):
+            continue
+        found = read_own(longer, identity, report)
+        if found is None:
+            continue
+        if state is not None:
+            keep_length(path, identity, epochs(state))
+        os.replace(longer, path)
+        report(f"{path}: {number} epochs were trained before; taken up from {longer}")
+        return found
     return state
+
+
+def keep_other_state(path: str | Path, identity: str, report: Callable[[str], None]) -> dict | None:
+    """Move a state of another identity than this one out of the way; return a state of this one."""
+    path = Path(path)
+    state = read_state(path, report)
+    if state is None or state["identity"] == identity:
+        return state
+    kept = path.with_name(f"{path.stem}.{state['identity'][:8]}.tar")
+    os.replace(path, kept)
+    report(f"{path}: belongs to another configuration, code or data; kept as {kept}")
+    return None
+
+
+def keep_length(path: Path, identity: str, number: int) -> Path:
+    """Move the state in use, of this number of epochs, out of the way, and return where it is kept."""
+    kept = path.with_name(f"{path.stem}.{identity[:8]}.{number}-epochs.tar")
+    os.replace(path, kept)
+    return kept
+
+
+def kept_lengths(path: Path, identity: str) -> dict[int, Path]:
+    """Return the files of all kept states of an identity by their numbers of epochs."""
+    start, end = f"{path.stem}.{identity[:8]}.", "-epochs.tar"
+    names = {file.name.removeprefix(start).removesuffix(end): file for file in path.parent.glob(f"{start}*{end}")}
+    return {int(number): file for number, file in names.items() if number.isdecimal()}
+
+
+def read_own(path: Path, identity: str, report: Callable[[str], None]) -> dict | None:
+    """Return a kept state, or None if there is none or if the digits in its name are another identity's, too."""
+    state = read_state(path, report)
+    return state if state is not None and state["identity"] == identity else None
 
 
 def read_state(path: Path, report: Callable[[str], None]) -> dict | None:

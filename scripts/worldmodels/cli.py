@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from worldmodels import config, interrupts, settings
+from worldmodels import config, interrupts, locks, settings
 from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
 from worldmodels.interrupts import Interrupted
@@ -71,15 +71,19 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
     try:
         if args.log:
             Path(args.log).parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(args.log, mode="w"))
+            stream = open(args.log, "a", encoding="utf-8")  # noqa: SIM115
+            if locks.try_file(stream):  # else it is the log of a program that runs
+                stream.truncate(0)
+                handlers.append(logging.StreamHandler(stream))
     except OSError as error:
         sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     log.setLevel(logging.DEBUG)  # of the libraries warnings alone
     torch.set_num_threads(max(1, args.threads))
     keep_freed_memory()
-    interrupts.listen()
     try:
+        interrupts.listen(locks.mark_ending)
+        interrupts.follow_starter()
         body(args)
     except Interrupted as signal:
         log.error("stopped by %s; run the same command again to go on from the last saved state", signal)
@@ -98,6 +102,8 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any
             leave(1)
         log.exception("error: this should not happen; please report it with the lines below")
         leave(1)
+    finally:
+        locks.release()
 
 
 def keep_freed_memory() -> None:
@@ -122,7 +128,10 @@ class TerminalHandler(logging.StreamHandler):
         self.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # as where whoever read it has ended: no reason not to save
+            self.handleError(record)
 
 
 def run_config(args: argparse.Namespace) -> RunConfig:

@@ -273,7 +273,11 @@ def train_controller(
     prepared = (config.logdir, env, backend, config, device, threads)
     with workers(count, prepare_worker, *prepared, kind=config.workers) as pool:
         training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
-        state = None if config.noreload else checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
+        state = None
+        if config.noreload:
+            checkpoint.keep_other_state(folder / "checkpoint.tar", identity, cli.log.info)
+        else:
+            state = checkpoint.load_state(folder / "checkpoint.tar", identity, cli.log.info)
         if state:
             training.load_state_dict(state)
             cli.log.info("ctrl: continuing after generation %d", training.generation)

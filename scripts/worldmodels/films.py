@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,11 +96,11 @@ def stack(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
 
 def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
     """By ffmpeg, through a file: MP4 cannot be written to a pipe without fragments, which some players refuse."""
-    temporary = Path(path).with_name(f".{Path(path).name}.ffmpeg.mp4")
     size = f"{pictures[0].width}x{pictures[0].height}"
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # H.264 wants even sizes
-    try:
+    with tempfile.TemporaryDirectory() as folder:  # one of this process's own
+        temporary = Path(folder) / "film.mp4"
         done = subprocess.run(
             ["ffmpeg", "-y", "-loglevel", "error", *raw, *even, str(temporary)],
             input=b"".join(p.tobytes() for p in pictures),
@@ -108,5 +109,3 @@ def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> byt
         if done.returncode:
             raise UserError(f"{path}: cannot be made: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
         return temporary.read_bytes()
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -16,10 +16,11 @@ PACKAGE = Path(__file__).parent
 
 # Modules without influence on results: what config.py says reaches a program as flags, which the rule carries
 # already; cma_options.py and preflight.py refuse settings; settings.py, cli.py and fingerprint.py parse, print and
-# stamp; interrupts.py and workers.py stop and start processes; user_code.py words the errors of a user's code.
+# stamp; interrupts.py, locks.py and workers.py stop, start and keep apart processes; user_code.py words the errors of a
+# user's code.
 NEUTRAL = {
-    "__init__", "config", "cma_options", "preflight", "settings", "cli", "fingerprint", "interrupts", "workers",
-    "user_code",
+    "__init__", "config", "cma_options", "preflight", "settings", "cli", "fingerprint", "interrupts", "locks",
+    "workers", "user_code",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, preflight, seeding, settings
+from worldmodels import checkpoint, cli, locks, preflight, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes, choose_backend, describe, make_lanes, tell_backend, versions
@@ -215,6 +215,13 @@ def tell_light(episodes: list[dict], env: EnvConfig) -> None:
     cli.log.warning("rollouts: the pictures of %s %s%s", env.id, text, advice)
 
 
+def collect_alone(data_dir: str, env: EnvConfig, rollouts: RolloutsConfig, seed: int, shard: int, *more) -> dict:
+    """Collect one shard as `collect_shard` does, while no other process may collect the same."""
+    checkpoint.prepare_folder(data_dir)
+    with locks.claimed(data_dir, f"shard_{shard_name(shard)}"):
+        return collect_shard(data_dir, env, rollouts, seed, shard, *more)
+
+
 def play(lanes: GymnasiumLanes | EnvPoolLanes, drivers: list[Driver], steps: int) -> Iterator[tuple[int, dict]]:
     """Play episodes of at most `steps` in lanes; yields (lane, arrays of the episode) as they end."""
     seeds = lanes.seeds
@@ -278,7 +285,7 @@ def generate_rollouts(
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with workers(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
-        jobs = [pool.submit(collect_shard, *each) for each in arguments]
+        jobs = [pool.submit(collect_alone, *each) for each in arguments]
         return [job.result() for job in cli.progress(jobs, "rollouts")]
 
 
@@ -299,7 +306,7 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
             f"{rollouts.shard_size}, found {args.shard}"
         )
     if args.shard is not None:
-        summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
+        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
     else:
         more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
         summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)

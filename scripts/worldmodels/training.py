@@ -1,7 +1,6 @@
 """What the training loops of V and M share: early stopping, and the state that lets a run continue."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -82,7 +81,9 @@ class Training:
         self.history: list[dict] = []
         self.best: dict = {"epoch": 0, "precision": float("inf"), "state_dict": {}}
         self.partial: dict | None = None  # of an epoch begun: batches done, sums so far, random states
-        if not config.noreload:
+        if config.noreload:
+            checkpoint.keep_other_state(path, identity, log.info)
+        else:
             self.resume()
 
     @property
@@ -95,14 +96,11 @@ class Training:
         return self.epoch >= self.config.num_epochs or self.early_stopping.stop
 
     def resume(self) -> None:
-        """Take up the saved state, if there is one of the same identity."""
-        state = checkpoint.load_state(self.path, self.identity, log.info)
+        """Take up the saved state of the same identity that comes next to the wanted number of epochs, if any."""
+        state = checkpoint.load_state(
+            self.path, self.identity, log.info, lambda state: len(state["history"]), self.config.num_epochs
+        )
         if state is None:
-            return
-        if len(state["history"]) > self.config.num_epochs:
-            aside = self.path.with_name(f"{self.path.stem}.{len(state['history'])}-epochs.tar")
-            os.replace(self.path, aside)
-            log.info("%s: has more epochs than are wanted now; kept as %s, starting over", self.path, aside)
             return
         self.model.load_state_dict(state["model"])
         for group in state["optimizer"]["param_groups"]:

@@ -96,10 +96,29 @@ def start(number: int, prepare: Callable | None, arguments: tuple) -> None:
 
 def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
     """The ranks of this MPI job; the program must have been started with `python -m mpi4py.futures`."""
+    check_ranks("mpi")
+    from mpi4py.futures import MPIPoolExecutor
+
+    class RankPool(MPIPoolExecutor):
+        """Ranks whose first task raises what their preparation raised, as in ProcessPool."""
+
+        def submit(self, function: Callable, /, *arguments, **options) -> Future:
+            return super().submit(run_prepared, function, *arguments, **options)
+
+    return RankPool(initializer=start_rank, initargs=(prepare, arguments))
+
+
+def check_ranks(kind: str) -> None:
+    """Make sure that this process is the first of several ranks, if workers of this kind are ranks.
+
+    Raises:
+        UserError: it is not, or there is no MPI.
+    """
+    if kind != "mpi":
+        return
     how = "expected to be started as: srun -n RANKS python -m mpi4py.futures scripts/train_controller.py ..."
     try:
         from mpi4py import MPI
-        from mpi4py.futures import MPIPoolExecutor
     except ImportError as error:
         raise UserError(
             "ctrl.workers: expected mpi4py and an MPI library (pip install -r requirements-mpi.txt), "
@@ -111,14 +130,6 @@ def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
         )
     if MPI.COMM_WORLD.Get_rank() > 0:  # a worker's rank should not come here
         raise UserError(f"ctrl.workers: {how}, found it without mpi4py.futures")
-
-    class RankPool(MPIPoolExecutor):
-        """Ranks whose first task raises what their preparation raised, as in ProcessPool."""
-
-        def submit(self, function: Callable, /, *arguments, **options) -> Future:
-            return super().submit(run_prepared, function, *arguments, **options)
-
-    return RankPool(initializer=start_rank, initargs=(prepare, arguments))
 
 
 def start_rank(prepare: Callable | None, arguments: tuple) -> None:
