@@ -13,6 +13,18 @@ for file in AGENT_FILES:
         sys.exit(
             f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar"
         )
+# The code of the earlier V's network, if it is the user's own.
+OF_AGENT = {}
+if AGENT:
+    network = wm.agent_network(CONFIG.rollouts.agent)
+    if network is None:
+        print(
+            f"config: rollouts.agent: {CONFIG.rollouts.agent}/vae/best.json does not name V's network: "
+            "if it is your own, collect again yourself after an edit of it",
+            file=sys.stderr,
+        )
+    OF_AGENT = wm.own_network(network or "ConvVAE")
+    check_sources(OF_AGENT)
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
 
@@ -46,6 +58,6 @@ rule rollouts_shard:
     params:
         command=command(COLLECT, CONFIG.rollouts),
         options=options(CONFIG.env, CONFIG.rollouts),
-        code=code(COLLECT, OF_ENV),
+        code=code(COLLECT, OF_ENV, OF_AGENT),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"

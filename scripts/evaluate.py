@@ -16,6 +16,7 @@ from worldmodels.cli import log
 from worldmodels.envs import versions
 from worldmodels.evaluation import evaluate, summarise
 from worldmodels.settings import UserError
+from worldmodels.vae import own_network_in
 
 
 def main(args) -> None:
@@ -29,7 +30,8 @@ def main(args) -> None:
         raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     options = settings.options(env, (settings.RESULT,))
-    identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.module,))
+    users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
+    identity = cli.identity(options, versions("gymnasium"), *agent, users=users)
     if args.shard is not None:
         name = f"{args.shard}_of_{test.shards}"
         seeds = seeds[args.shard :: test.shards]

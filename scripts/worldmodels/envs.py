@@ -77,11 +77,11 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
     Raises:
         UserError: it cannot be made, shows no pictures, has a kind of actions that is not known, or never ends.
     """
-    try:
-        if env.import_:
-            users.load(env.import_)
-    except ImportError as error:
-        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({error})") from None
+    for key, module in env.modules.items():
+        try:
+            users.load(module)
+        except ImportError as error:
+            raise UserError(f"{key}: expected a module to import, found {module!r} ({error})") from None
     if env.max_episode_steps:
         kwargs["max_episode_steps"] = env.max_episode_steps
     try:
@@ -98,6 +98,7 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
     if made.spec is None or made.spec.max_episode_steps is None:
         raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
     ActionCodec(made.action_space)
+    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__})
     return made
 
 
