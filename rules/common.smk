@@ -22,7 +22,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from worldmodels import config as wm
 from worldmodels import interrupts, locks, preflight, settings
-from worldmodels.fingerprint import fingerprint
+from worldmodels.fingerprint import fingerprint, has_source
 from worldmodels.scores import score_text
 
 
@@ -84,9 +84,29 @@ LATENTS_FOR_M = dataclasses.replace(
     CONFIG.latents, encode_batch_size=wm.LatentsConfig.encode_batch_size
 )
 
-# What a user has plugged in: the code of the environment, and of V's network.
-OF_ENV = CONFIG.env.module
-OF_VAE = CONFIG.vae.model if ":" in CONFIG.vae.model else ""
+# What a user has plugged in, by key: the code of the environment, and of V's network.
+OF_ENV = CONFIG.env.modules
+OF_VAE = CONFIG.vae.modules
+
+
+def check_sources(modules):
+    """End where a user's module has no source here: nobody would notice an edit of it."""
+    for key, module in modules.items():
+        if has_source(module):
+            continue
+        if not workflow.deployment_settings.deployment_method:
+            sys.exit(
+                f"config: {key}: expected a module that is installed or in the working directory, "
+                f"found no source of {module!r}"
+            )
+        # The programs' environment, such as conda's, may have it.
+        print(
+            f"config: {key}: no source of {module!r} is found here, so an edit of it makes nothing run again",
+            file=sys.stderr,
+        )
+
+
+check_sources(OF_ENV | OF_VAE)
 
 # The interpreter that has the dependencies: a conda environment's, or the one that runs Snakemake.
 CONDA = "conda" in {
@@ -111,8 +131,9 @@ def varied(variants, section, before):
 
 
 def code(script, *users):
-    """The fingerprint of all code that a script runs, with a user's own modules, as env.import and vae.model name them."""
-    return fingerprint(f"{workflow.basedir}/scripts/{script}", *users)
+    """The fingerprint of all code that a script runs, with that of a user's own modules, OF_ENV and its like."""
+    named = [module for modules in users for module in modules.values()]
+    return fingerprint(f"{workflow.basedir}/scripts/{script}", *named)
 
 
 def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):

@@ -35,7 +35,7 @@ rule figures_vae:
     params:
         command=command("plot_vae.py"),
         options=options(),
-        code=code("plot_vae.py"),
+        code=code("plot_vae.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
 
@@ -64,7 +64,7 @@ rule figures_mdrnn:
     params:
         command=command("plot_mdrnn.py"),
         options=options(),
-        code=code("plot_mdrnn.py"),
+        code=code("plot_mdrnn.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
 
@@ -114,7 +114,7 @@ rule dream:
     params:
         command=command("dream.py", CONFIG.env),
         options=options(CONFIG.env),
-        code=code("dream.py"),
+        code=code("dream.py", OF_ENV, OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q} --output {output:q}"
 
@@ -141,7 +141,7 @@ rule replay:
     params:
         command=command("replay_episodes.py", CONFIG.env),
         options=options(CONFIG.env),
-        code=code("replay_episodes.py"),
+        code=code("replay_episodes.py", OF_ENV, OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"
 

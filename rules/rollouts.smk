@@ -13,7 +13,6 @@ for file in AGENT_FILES:
         sys.exit(
             f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar"
         )
-
 # What the environment contradicts in C's settings is told before any training: by the rollouts' job and, where earlier
 # rollouts have recorded the environment's actions, now.
 CONTROLLER = preflight.controller_settings(CONFIG, controller_memory())
@@ -24,6 +23,18 @@ try:
 except settings.UserError as error:
     sys.exit(f"config: {error}")
 
+# The code of the earlier V's network, if it is the user's own.
+OF_AGENT = {}
+if AGENT:
+    network = wm.agent_network(CONFIG.rollouts.agent)
+    if network is None:
+        print(
+            f"config: rollouts.agent: {CONFIG.rollouts.agent}/vae/best.json does not name V's network: "
+            "if it is your own, collect again yourself after an edit of it",
+            file=sys.stderr,
+        )
+    OF_AGENT = wm.own_network(network or "ConvVAE")
+    check_sources(OF_AGENT)
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
 # Where shard_size does not divide num_rollouts, the last shard has fewer files. A rule's outputs are a fixed list, so
@@ -70,7 +81,7 @@ rule rollouts_shard:
             more=f"--controller {flag_json(CONTROLLER)}",
         ),
         options=options(CONFIG.env, CONFIG.rollouts),
-        code=code(COLLECT, OF_ENV),
+        code=code(COLLECT, OF_ENV, OF_AGENT),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
 

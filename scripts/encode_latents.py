@@ -4,7 +4,7 @@
 from worldmodels import checkpoint, cli, config, settings
 from worldmodels.cli import log
 from worldmodels.latents import precompute_latents
-from worldmodels.vae import load_vae
+from worldmodels.vae import load_vae, own_network_in
 
 
 def main(args) -> None:
@@ -15,7 +15,8 @@ def main(args) -> None:
     vae, saved = load_vae(weights, cli.device(run.device))
     files = cli.rollout_files(args)
     options = settings.options(latents, (settings.RESULT,))
-    identity = cli.identity(options, *map(checkpoint.digest, [weights, *files]))
+    users = own_network_in(weights).values()
+    identity = cli.identity(options, *map(checkpoint.digest, [weights, *files]), users=users)
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
     counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}

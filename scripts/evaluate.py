@@ -18,6 +18,7 @@ from worldmodels.envs import versions
 from worldmodels.evaluation import evaluate, summarise
 from worldmodels.scores import interval_text, score_text
 from worldmodels.settings import UserError
+from worldmodels.vae import own_network_in
 
 
 def main(args) -> None:
@@ -32,7 +33,8 @@ def main(args) -> None:
     checkpoint.claim_folder(f"{run.logdir}/evaluate", name and f"shard_{name}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
     options = settings.options(env, (settings.RESULT,))
-    identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.module,))
+    users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
+    identity = cli.identity(options, versions("gymnasium"), *agent, users=users)
     if args.shard is not None:
         seeds = seeds[args.shard :: test.shards]
         episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)

@@ -10,6 +10,7 @@ from worldmodels import checkpoint, cli, config, settings, workers
 from worldmodels.cli import log
 from worldmodels.envs import choose_backend, tell_backend, versions
 from worldmodels.evolution import train_controller
+from worldmodels.vae import own_network_in
 
 
 def main(args) -> None:
@@ -24,7 +25,8 @@ def main(args) -> None:
     checkpoint.claim_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
-    identity = cli.identity(run.seed, *options, versions(backend), *models, users=(env.module,))
+    users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
+    identity = cli.identity(run.seed, *options, versions(backend), *models, users=users)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
     checkpoint.write_best(f"{run.logdir}/ctrl", best)
     log.info(

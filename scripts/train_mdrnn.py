@@ -14,7 +14,7 @@ from worldmodels.datasets import check_split, share_memory
 from worldmodels.mdrnn_training import train_mdrnn
 from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.settings import UserError
-from worldmodels.vae import load_vae
+from worldmodels.vae import load_vae, own_network_in
 
 
 def main(args) -> None:
@@ -49,8 +49,9 @@ def main(args) -> None:
     test = sequences(train=False, **held_out_memory) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
     options = settings.options(values, (settings.RESULT,))
+    users = own_network_in(weights).values()
     digests = map(checkpoint.digest, [weights, *data])
-    identity = cli.identity(run.seed, precomputed or args.memory_gb, options, *digests)
+    identity = cli.identity(run.seed, precomputed or args.memory_gb, options, *digests, users=users)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
     best = result["best"] | {"vae": checkpoint.digest(weights)}
     checkpoint.write_best(f"{run.logdir}/mdrnn", best, result["history"])

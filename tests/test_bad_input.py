@@ -122,6 +122,17 @@ CASES = {
     "all data held out": (
         wrong_config("vae={num_test_files: 128}"), "vae.num_test_files: expected fewer than the 128 rollouts",
     ),
+    "a module without a source": (
+        wrong_config("env={id: Ball-v0, import: games.ball}"),
+        "config: env.import: expected a module that is installed or in the working directory, found no source of",
+    ),
+    "a module before the colon without a source": (
+        wrong_config("env={id: 'games.ball:Ball-v0', import: json}"),
+        "config: env.id: expected a module that is installed or in the working directory, found no source of",
+    ),
+    "a network without a source": (
+        wrong_config("vae={model: 'worldmodels.vea:V'}"), "config: vae.model: expected a module that is installed or",
+    ),
     # rollouts
     "no rollouts": (script("train_vae", "--data-dir", "nowhere"), "nowhere: expected rollouts (*.npz), found none"),
     "missing file": (

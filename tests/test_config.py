@@ -88,6 +88,8 @@ def test_extra_reads_like_attributes():
         ({"ctrl": {"sigma0": None}}, "ctrl.sigma0: expected float, found None"),
         ({"ctrl": {"squash": ["tan"]}}, "ctrl.squash: expected one of tanh"),
         ({"rollouts": {"ou_mean": [0, "x"]}}, "rollouts.ou_mean: expected a list of float, found 'x' in it"),
+        ({"vae": {"model": "ConvVea"}}, "vae.model: expected ConvVAE or module:Class, found 'ConvVea'"),
+        ({"vae": {"model": "my_vae:"}}, "vae.model: expected ConvVAE or module:Class, found 'my_vae:'"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
         ({"rollouts": {"mixture": {"brownain": 1.0}}}, "rollouts.mixture: expected positive weights of random"),
         ({"rollouts": {"policy": "agent", "agent": "results/carracing"}}, "rollouts.agent: expected another run's"),

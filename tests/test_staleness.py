@@ -119,6 +119,8 @@ def other(f: dataclasses.Field, value):
         return 96
     if f.name == "model":
         return "worldmodels.vae:ConvVAE"
+    if f.name == "import_":
+        return "json"  # a module with a source
     if f.name == "hidden":
         return [8]
     if f.name == "mixture":

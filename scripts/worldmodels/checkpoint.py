@@ -309,10 +309,14 @@ def read_state(path: Path, report: Callable[[str], None]) -> dict | None:
         return None
 
 
-def write_best(folder: str | Path, best: dict, history: list[dict] | None = None) -> None:
-    """best.tar and, last, the small best.json that later stages watch: its digest, its numbers and the history."""
+def write_best(folder: str | Path, best: dict, history: list[dict] | None = None, **more: str) -> None:
+    """best.tar and, last, the small best.json that later stages watch: its digest, its numbers and the history.
+
+    Args:
+        more: what best.json says besides.
+    """
     folder = Path(folder)
     save(folder / "best.tar", best)
     numbers = {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
-    summary = {"sha256": digest(folder / "best.tar"), **numbers, "history": history or []}
+    summary = {"sha256": digest(folder / "best.tar"), **numbers, **more, "history": history or []}
     write_json(folder / "best.json", summary)

@@ -139,7 +139,7 @@ def run_config(args: argparse.Namespace) -> RunConfig:
     return settings.from_args(args, RunConfig, **env)
 
 
-def identity(*parts: Any, users: tuple[str, ...] = ()) -> str:
+def identity(*parts: Any, users: Iterable[str] = ()) -> str:
     """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs).
 
     Args:

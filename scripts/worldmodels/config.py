@@ -10,6 +10,7 @@ Importing this module must stay cheap (no torch, no numpy): every dry run does i
 """
 
 import dataclasses
+import json
 import re
 import textwrap
 import types
@@ -64,7 +65,9 @@ class EnvConfig(Section):
 
     section = "env"
     prefix = "env-"  # clear of the stages' own flags
-    id: str = option("CarRacing-v3", "Gymnasium id of the environment")
+    id: str = option(
+        "CarRacing-v3", "Gymnasium id of the environment, or module:id, where the module is found as `import` is"
+    )
     kwargs: dict = option({}, "keyword arguments for gymnasium.make")
     import_: str = option(
         "", "package or module that registers the environment; found where it is installed or in the working directory"
@@ -112,9 +115,10 @@ class EnvConfig(Section):
     )
 
     @property
-    def module(self) -> str:
-        """The module that registers the environment: `import`, or what stands before a colon in `id`."""
-        return self.import_ or self.id.rpartition(":")[0]
+    def modules(self) -> dict[str, str]:
+        """The modules that register the environment, by key: `import`, and what stands before a colon in `id`."""
+        named = {"env.import": self.import_, "env.id": self.id.rpartition(":")[0]}
+        return {key: module for key, module in named.items() if module}
 
 
 # The arguments with which CarRacing-v3 has other actions than those that its defaults are made for.
@@ -220,6 +224,16 @@ class WMVAEConfig(Section):
         above=0.0,
     )
     extra: dict = extra()
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The user's own network, module:Class, by key; none for ConvVAE."""
+        return own_network(self.model)
+
+
+def own_network(model: str) -> dict[str, str]:
+    """The network of a V, as vae.model names it, by key, if it is the user's own."""
+    return {"vae.model": model} if ":" in model else {}
 
 
 @dataclass
@@ -450,6 +464,8 @@ def check_together(loaded: types.SimpleNamespace) -> None:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
     if loaded.mdrnn.cell == "gru" and "c" in loaded.ctrl.features:
         raise UserError("ctrl.features: expected z, h or zh, since a GRU (mdrnn.cell) has no c, found 'zhc'")
+    if loaded.vae.model != "ConvVAE" and not all(loaded.vae.model.partition(":")):
+        raise UserError(f"vae.model: expected ConvVAE or module:Class, found {loaded.vae.model!r}")
     check_size(loaded)
     if loaded.evaluate.shards > loaded.evaluate.num_episodes:
         raise UserError(
@@ -477,6 +493,14 @@ def check_size(loaded: types.SimpleNamespace) -> None:
 def needs_agent(rollouts: RolloutsConfig) -> bool:
     """Whether the agent of an earlier run drives in some of the rollouts."""
     return rollouts.policy == "agent" or (rollouts.policy == "mixture" and bool(rollouts.mixture.get("agent")))
+
+
+def agent_network(logdir: str) -> str | None:
+    """The network of an earlier run's V, as its vae/best.json has it; None if that does not say."""
+    try:
+        return json.loads(Path(logdir, "vae/best.json").read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def shard_name(shard: int | str) -> str:

@@ -31,12 +31,12 @@ def make_gymnasium(env: EnvConfig) -> gym.Env:
     Raises:
         UserError: it cannot be made, shows no pictures, has a kind of actions that is not known, or never ends.
     """
-    try:
-        if env.import_:
-            users.load(env.import_)
-    except (ImportError, SystemExit) as error:
-        reason = describe_error(error.__cause__ or error)
-        raise UserError(f"env.import: expected a module to import, found {env.import_!r} ({reason})") from error
+    for key, module in env.modules.items():
+        try:
+            users.load(module)
+        except (ImportError, SystemExit) as error:
+            reason = describe_error(error.__cause__ or error)
+            raise UserError(f"{key}: expected a module to import, found {module!r} ({reason})") from error
     made = start(env, {"render_mode": "rgb_array"} if env.frames == "render" else {})
     if is_rendered(env, made) and made.render_mode != "rgb_array":
         close(made)
@@ -45,6 +45,7 @@ def make_gymnasium(env: EnvConfig) -> gym.Env:
     if made.spec is None or made.spec.max_episode_steps is None:
         raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
     ActionCodec(made.action_space)
+    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__})
     return made
 
 

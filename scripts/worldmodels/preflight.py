@@ -159,7 +159,7 @@ def record(actions: Actions, env: settings.Section) -> dict:
 def stamp(env: Any) -> str:
     """16 hexadecimal digits that change with the environment's configuration and with the user's code of it."""
     nothing = Path(__file__).with_name("__init__.py")  # the user's code alone counts
-    text = f"{settings.options(env)}\n{fingerprint(nothing, env.module)}"
+    text = f"{settings.options(env)}\n{fingerprint(nothing, *env.modules.values())}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

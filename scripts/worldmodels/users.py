@@ -1,9 +1,20 @@
 """A user's own modules: environments to register, networks to use."""
 
 import importlib
+import logging
+import multiprocessing
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+
+from worldmodels.fingerprint import PACKAGE, is_installed, is_standard, users_files
+
+log = logging.getLogger("worldmodels")
+
+NAMED: set[str] = set()  # the modules that `load` was given
+CHECKED: set[Path] = set()  # the files that `report_uncounted` has met
 
 
 def load(module: str) -> ModuleType:
@@ -14,7 +25,31 @@ def load(module: str) -> ModuleType:
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
+    before = set(sys.modules)
     try:
-        return importlib.import_module(module)
+        loaded = importlib.import_module(module)
     except Exception as error:
         raise ImportError(f"{type(error).__name__}: {error}") from error
+    NAMED.add(module)
+    report_uncounted(set(sys.modules) - before)
+    return loaded
+
+
+def report_uncounted(modules: Iterable[str]) -> None:
+    """Name the files of a user's own that run but are in no fingerprint: an edit of them makes nothing run again.
+
+    Such files are imported under a name that the source does not show, or by a plug-in of Gymnasium's.
+
+    Args:
+        modules: names in sys.modules.
+    """
+    if multiprocessing.parent_process():  # the program itself has named them
+        return
+    paths = {name: Path(getattr(sys.modules.get(name), "__file__", None) or "") for name in modules}
+    own = {path for name, path in paths.items() if path.is_file() and not (is_standard(name) or is_installed(path))}
+    own = {path for path in own - CHECKED if not path.is_relative_to(PACKAGE.parent)}
+    CHECKED.update(own)
+    counted = {os.path.realpath(path) for name in NAMED for path in users_files(name).values()} if own else set()
+    for path in sorted(own):
+        if os.path.realpath(path) not in counted:
+            log.warning("%s runs, but an edit of it makes nothing run again; name its module in env.import", path)

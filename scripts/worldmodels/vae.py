@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldmodels import checkpoint, users
+from worldmodels.config import own_network
 from worldmodels.settings import UserError
 from worldmodels.user_code import describe_error, user_code
 
@@ -234,6 +235,11 @@ def loss_terms(reconst, x, mu, logsigma) -> tuple[torch.Tensor, torch.Tensor]:
 def to_images(frames: torch.Tensor) -> torch.Tensor:
     """uint8 frames (B,H,W,C) -> float images (B,C,H,W) in [0,1], in channels-last memory."""
     return frames.permute(0, 3, 1, 2).float().div_(255)
+
+
+def own_network_in(path: str | Path) -> dict[str, str]:
+    """The user's own network that a trained V is made of, see config.own_network."""
+    return own_network(checkpoint.load(path, ("config",))["config"].get("model", "ConvVAE"))
 
 
 def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[VAE, dict]:

@@ -1,0 +1,161 @@
+"""A user's own code in a run: it is found where the documentation says, and each job that runs it depends on it."""
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+from conftest import run_snakemake
+
+from worldmodels import users
+from worldmodels.config import EnvConfig, WMVAEConfig
+from worldmodels.envs import make_gymnasium
+from worldmodels.settings import UserError
+
+ENV = """
+import gymnasium as gym
+import numpy as np
+
+
+class Ball(gym.Env):
+    observation_space = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+
+gym.register("Ball-v0", Ball, max_episode_steps=30)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory, with my_env.py and games/my_env.py; what a test imports from it is forgotten after it."""
+    (tmp_path / "games").mkdir()
+    for path in (tmp_path / "my_env.py", tmp_path / "games/my_env.py"):
+        path.write_text(ENV)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("NAMED", "CHECKED"):
+        monkeypatch.setattr(users, name, set())
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+    gym.registry.pop("Ball-v0", None)
+
+
+@pytest.mark.parametrize("module", ["my_env", "games.my_env"])
+def test_the_module_before_the_colon_is_found_in_the_working_directory(module, folder):
+    env = make_gymnasium(EnvConfig(id=f"{module}:Ball-v0"))
+    assert type(env.unwrapped).__name__ == "Ball" and type(env.unwrapped).__module__ == module
+
+
+def test_a_module_before_the_colon_that_is_missing_is_named(folder):
+    with pytest.raises(UserError, match=r"env.id: expected a module to import, found 'my_envs' \(ModuleNotFoundError"):
+        make_gymnasium(EnvConfig(id="my_envs:Ball-v0"))
+
+
+def test_both_modules_of_an_environment_are_imported(folder):
+    (folder / "more.py").write_text("")
+    make_gymnasium(EnvConfig(id="my_env:Ball-v0", import_="more"))
+    assert {"more", "my_env"} <= set(sys.modules)
+
+
+def test_all_modules_of_an_environment_are_named():
+    assert EnvConfig().modules == WMVAEConfig().modules == {}
+    both = EnvConfig(id="a.b:Ball-v0", import_="c")
+    assert both.modules == {"env.import": "c", "env.id": "a.b"}
+    assert WMVAEConfig(model="a:B").modules == {"vae.model": "a:B"}
+
+
+@pytest.mark.parametrize("text, uncounted", [("import seen", ""), ("__import__('hid' + 'den')", "hidden.py")])
+def test_code_that_no_fingerprint_covers_is_named(text, uncounted, folder, caplog):
+    (folder / "seen.py").write_text("")
+    (folder / "hidden.py").write_text("")
+    (folder / "whole.py").write_text(text)
+    with caplog.at_level(logging.WARNING, "worldmodels"):
+        users.load("whole")
+    messages = [record.getMessage() for record in caplog.records]
+    expected = [f"{folder / uncounted} runs, but an edit of it makes nothing run again; name its module in env.import"]
+    assert messages == (expected if uncounted else [])
+
+
+def test_an_environment_that_nobody_named_is_named(folder, caplog):
+    """As one that a plug-in of Gymnasium's has registered."""
+    sys.path.append(str(folder))
+    import my_env  # noqa: F401
+
+    for _ in range(2):
+        make_gymnasium(EnvConfig(id="Ball-v0"))
+    assert [record.getMessage().split(" runs")[0] for record in caplog.records] == [str(folder / "my_env.py")]
+
+
+CONFIG = """
+env: {id: 'games.my_env:Ball-v0', import: more, height: 32, width: 32}
+rollouts: {num_rollouts: 1, shard_size: 1, policy: agent, agent: earlier}
+vae: {model: 'my_vae:V', num_test_files: 0}
+mdrnn: {num_test_files: 0}
+"""
+ENV_RULES = {"rollouts_shard", "ctrl", "evaluate", "dream", "replay"}
+V_RULES = {"vae", "latents", "mdrnn", "ctrl", "evaluate", "figures_vae", "figures_mdrnn", "dream", "replay"}
+# The rules whose code an edit of a file changes.
+COUNTS = {
+    "games/my_env.py": ENV_RULES,
+    "more.py": ENV_RULES,
+    "my_vae.py": V_RULES,
+    "earlier_vae.py": {"rollouts_shard"},
+}
+
+
+@pytest.fixture
+def configured(folder) -> Path:
+    """A folder with code of one's own for all that can be plugged in, and an earlier run."""
+    for name in ("more.py", "my_vae.py", "earlier_vae.py"):
+        (folder / name).write_text("X = 1\n")
+    (folder / "mine.yaml").write_text(CONFIG)
+    for stage in ("vae", "mdrnn", "ctrl"):
+        (folder / "earlier" / stage).mkdir(parents=True)
+        (folder / "earlier" / stage / "best.tar").touch()
+        (folder / "earlier" / stage / "best.json").write_text(json.dumps({"model": "earlier_vae:V"}))
+    return folder
+
+
+@pytest.fixture
+def finished(configured) -> Path:
+    """What looks like a finished run."""
+    summary = run_snakemake("--summary", "--cores", 1, "--configfile", "mine.yaml", cwd=configured).stdout
+    for file in (line.split("\t")[0] for line in summary.splitlines() if line.startswith("results")):
+        (configured / file).parent.mkdir(parents=True, exist_ok=True)
+        (configured / file).touch()
+    return configured
+
+
+def recorded_code(folder: Path) -> dict[str, set[str]]:
+    """The fingerprints that Snakemake records for each rule's files."""
+    run_snakemake("--touch", "--forceall", "--cores", 1, "--configfile", "mine.yaml", cwd=folder)
+    records = [json.loads(path.read_text()) for path in (folder / ".snakemake/metadata").rglob("*") if path.is_file()]
+    prints = {record["rule"]: set(re.findall(r"'([0-9a-f]{16})'", str(record["params"]))) for record in records}
+    return {rule: params for rule, params in prints.items() if params}
+
+
+def test_every_job_that_runs_own_code_depends_on_it(finished):
+    before = recorded_code(finished)
+    assert all(len(prints) == 1 for prints in before.values()) and len(before) >= 13
+    for file, rules in COUNTS.items():
+        text = (finished / file).read_text()
+        (finished / file).write_text(f"{text}\nY = 2\n")
+        after = recorded_code(finished)
+        assert {rule for rule in after if after[rule] != before[rule]} == rules, file
+        (finished / file).write_text(text)
+
+
+def test_an_earlier_run_that_does_not_name_its_network_is_named(configured):
+    (configured / "earlier/vae/best.json").write_text("{}")
+    result = run_snakemake("-n", "--cores", 1, "--configfile", "mine.yaml", cwd=configured)
+    assert "config: rollouts.agent: earlier/vae/best.json does not name V's network" in result.stderr
+
+
+def test_a_trained_v_names_its_network(tiny_run):
+    assert json.loads((tiny_run / "vae/best.json").read_text())["model"] == "ConvVAE"
