@@ -6,6 +6,7 @@ EnvPool's C++ reimplementations. A lane is one episode; only the lanes that are 
 
 import importlib.util
 import json
+import sys
 import warnings
 from typing import Any
 
@@ -84,6 +85,7 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
             raise UserError(f"{key}: expected a module to import, found {module!r} ({error})") from None
     if env.max_episode_steps:
         kwargs["max_episode_steps"] = env.max_episode_steps
+    before = set(sys.modules)
     try:
         made = gym.make(env.id, **{**env.kwargs, **kwargs})
         if not is_image(made.observation_space) and made.render_mode != "rgb_array":
@@ -98,7 +100,7 @@ def make_gymnasium(env: EnvConfig, **kwargs: Any) -> gym.Env:
     if made.spec is None or made.spec.max_episode_steps is None:
         raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
     ActionCodec(made.action_space)
-    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__})
+    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__} | set(sys.modules) - before)
     return made
 
 
