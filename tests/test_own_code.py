@@ -92,6 +92,16 @@ def test_an_environment_that_nobody_named_is_named(folder, caplog):
     assert [record.getMessage().split(" runs")[0] for record in caplog.records] == [str(folder / "my_env.py")]
 
 
+def test_code_that_the_environment_imports_when_it_is_made_is_named(folder, caplog):
+    (folder / "hidden.py").write_text("")
+    text = ENV.replace(
+        "    action_space", "    def __init__(self):\n        __import__('hid' + 'den')\n\n    action_space"
+    )
+    (folder / "my_env.py").write_text(text)
+    make_gymnasium(EnvConfig(id="my_env:Ball-v0"))
+    assert [record.getMessage().split(" runs")[0] for record in caplog.records] == [str(folder / "hidden.py")]
+
+
 CONFIG = """
 env: {id: 'games.my_env:Ball-v0', import: more, height: 32, width: 32}
 rollouts: {num_rollouts: 1, shard_size: 1, policy: agent, agent: earlier}
@@ -155,6 +165,12 @@ def test_an_earlier_run_that_does_not_name_its_network_is_named(configured):
     (configured / "earlier/vae/best.json").write_text("{}")
     result = run_snakemake("-n", "--cores", 1, "--configfile", "mine.yaml", cwd=configured)
     assert "config: rollouts.agent: earlier/vae/best.json does not name V's network" in result.stderr
+
+
+def test_a_module_that_only_the_programs_environment_may_have_is_named(tmp_path):
+    flags = ["--sdm", "env-modules", "--config", "env={id: Ball-v0, import: games.ball}"]
+    result = run_snakemake("-n", "--cores", 1, *flags, cwd=tmp_path)
+    assert "config: env.import: no source of 'games.ball' is found here, so an edit of it makes" in result.stderr
 
 
 def test_a_trained_v_names_its_network(tiny_run):

@@ -5,6 +5,7 @@ Whatever an environment raises or gives that it should not ends with one line th
 
 import dataclasses
 import logging
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -37,6 +38,7 @@ def make_gymnasium(env: EnvConfig) -> gym.Env:
         except (ImportError, SystemExit) as error:
             reason = describe_error(error.__cause__ or error)
             raise UserError(f"{key}: expected a module to import, found {module!r} ({reason})") from error
+    before = set(sys.modules)
     made = start(env, {"render_mode": "rgb_array"} if env.frames == "render" else {})
     if is_rendered(env, made) and made.render_mode != "rgb_array":
         close(made)
@@ -45,7 +47,7 @@ def make_gymnasium(env: EnvConfig) -> gym.Env:
     if made.spec is None or made.spec.max_episode_steps is None:
         raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
     ActionCodec(made.action_space)
-    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__})
+    users.report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__} | set(sys.modules) - before)
     return made
 
 
