@@ -1,7 +1,7 @@
 """Whether an environment goes the same way after a reset as when it is new, whatever it played before.
 
-Gymnasium asks for it, but some keep something. MinAtar keeps its last action, which may be repeated in the first step of
-the next episode: an episode would depend on those that its worker played before. So each episode gets a new one.
+Gymnasium asks for it, but some keep something. MinAtar keeps its last action, which may be repeated in the first step
+of the next episode: an episode would depend on those that its worker played before. So each episode gets a new one.
 """
 
 import hashlib
