@@ -91,19 +91,17 @@ class Keyboard:
 def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: int):
     """Drive the true environment for some steps, or to its end: the latent (1,n) then, and M's state before it."""
     lane = GymnasiumLanes(instances.config, [seed], instances)
-    try:
-        z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
-        for step in range(steps):
-            action = policy(step, z, hidden)
-            frames, _, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
-            hidden = world.cell.remember(action, z, hidden)
-            z, _ = encode(world.vae, torch.from_numpy(frames))
-            if terminated[0] or truncated[0]:
-                log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
-                break
-        return z, hidden
-    finally:
-        instances.close()
+    z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
+    for step in range(steps):
+        action = policy(step, z, hidden)
+        frames, _, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
+        hidden = world.cell.remember(action, z, hidden)
+        z, _ = encode(world.vae, torch.from_numpy(frames))
+        if terminated[0] or truncated[0]:
+            log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
+            break
+    instances.close()
+    return z, hidden
 
 
 @torch.inference_mode()

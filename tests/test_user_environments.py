@@ -105,7 +105,7 @@ def dots(tmp_path, monkeypatch):
 
 
 def dot(name: str = "Dot-v0", **changes) -> EnvConfig:
-    return EnvConfig(id=name, import_="my_dots", height=32, width=32, kwargs=changes)
+    return EnvConfig(id=name, import_="my_dots", height=32, width=32, kwargs=changes, reuse="always")
 
 
 def play(env: EnvConfig, steps: int = 3) -> list[np.ndarray]:
@@ -431,7 +431,7 @@ def test_an_environment_that_remembers_is_made_for_each_episode(dots, caplog, ke
     if "kept" in keeps:
         changes["render"] = "value + np.uint8(getattr(np, 'kept', 0) * (self.t == 0))"
     with caplog.at_level(logging.INFO, "worldmodels"):
-        instances = Instances(dot(**changes))
+        instances = Instances(dataclasses.replace(dot(**changes), reuse="auto"))
         instances.take(1)
     assert instances.config.reuse == expected
     assert ("a reset does not forget all: " in caplog.text) == (expected == "never")

@@ -5,7 +5,6 @@ import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -254,10 +253,11 @@ def train_controller(
     world = load_world_model(config.logdir, torch.device("cpu"))
     controller = make_controller(config.to_dict(), world)
     cli.device(device)  # what is wrong should end here, not in a worker
-    with closing(Instances(env)) as instances:
-        world.squash(config.squash, instances.space)
-        if backend == "gymnasium":
-            instances.settle_reuse()
+    instances = Instances(env)
+    world.squash(config.squash, instances.space)
+    if backend == "gymnasium":
+        instances.settle_reuse()
+    instances.close()
     env = instances.config
     size = len(flatten_parameters(controller))
     check_covariance(size, config.cma)

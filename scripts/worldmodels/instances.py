@@ -231,7 +231,8 @@ class Instance:
 class Instances:
     """The environments of one configuration that this process keeps, see env.instances and env.reuse.
 
-    The first one is made at once and tells what all have in common.
+    The first one is made at once and tells what all have in common. After an error they are better left to the end of the
+    process than closed: a library that could not draw may end the process before the error is told.
 
     Attributes:
         config: in which env.frames is settled, and env.reuse once they play.
@@ -268,15 +269,12 @@ class Instances:
         actions = [self.codec.decode(vector) for vector in self.codec.snap(torch.from_numpy(numbers)).float().numpy()]
         if not self.members:
             self.add()
-        try:
-            memory = reuse.find_memory(self.members[0], actions)
-        except UserError:  # which the episodes to come meet and tell
-            memory = "an error"
+        memory = reuse.find_memory(self.members[0], actions)
         self.played = True
         self.config = dataclasses.replace(self.config, reuse="never" if memory else "always")
         for member in self.members:
             member.config = self.config
-        if memory and not reuse.is_built_on_box2d(self.members[0].env) and memory != "an error":
+        if memory and not reuse.is_built_on_box2d(self.members[0].env):
             log.info(
                 "env.reuse: each episode gets a new %s, since a reset does not forget all: %s", self.config.id, memory
             )

@@ -6,7 +6,6 @@ number of shards or cores.
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -171,23 +170,24 @@ def collect_shard(
         slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
         groups["gymnasium" if slow else "envpool"].append(episode)
     episodes_made = {}
-    with closing(Instances(env)) as instances:
-        for name, episodes in groups.items():
-            # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
-            for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
-                drivers = [make_driver(instances.space, rollouts, seed, episode, agent) for episode in lanes]
-                seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
-                played = play(make_lanes(env, name, seeds, threads, instances), drivers, rollouts.seq_len)
-                for lane, episode_arrays in played:
-                    file = files[lanes[lane]]
-                    checkpoint.write_npz(file, episode_arrays, rollouts.compress)
-                    episodes_made[Path(file).name] = {
-                        "sha256": checkpoint.digest(file),
-                        "steps": len(episode_arrays["rewards"]),
-                        "return": round(float(episode_arrays["rewards"].sum()), 3),
-                        "renderer": name,
-                        **light(episode_arrays["observations"]),
-                    }
+    instances = Instances(env)
+    for name, episodes in groups.items():
+        # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
+        for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
+            drivers = [make_driver(instances.space, rollouts, seed, episode, agent) for episode in lanes]
+            seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
+            played = play(make_lanes(env, name, seeds, threads, instances), drivers, rollouts.seq_len)
+            for lane, episode_arrays in played:
+                file = files[lanes[lane]]
+                checkpoint.write_npz(file, episode_arrays, rollouts.compress)
+                episodes_made[Path(file).name] = {
+                    "sha256": checkpoint.digest(file),
+                    "steps": len(episode_arrays["rewards"]),
+                    "return": round(float(episode_arrays["rewards"].sum()), 3),
+                    "renderer": name,
+                    **light(episode_arrays["observations"]),
+                }
+    instances.close()
     summary = {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(episodes_made.items()))}
     summary["action_space"] = preflight.record(instances.codec.summary, env)
     if agent:
