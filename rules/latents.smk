@@ -25,7 +25,10 @@ rule latents:
         runtime=growing(60),
         gpu=1,
     params:
-        command=command("encode_latents.py", CONFIG.latents, rollouts=True),
-        code=code("encode_latents.py", OF_VAE),
+        **recorded(
+            command=command("encode_latents.py", CONFIG.latents, rollouts=True),
+            rollouts=ROLLOUTS_USED,
+            code=code("encode_latents.py", OF_VAE),
+        ),
     shell:
         "{params.command} --log {log:q}"

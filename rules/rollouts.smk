@@ -44,8 +44,10 @@ rule rollouts_shard:
         ),
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
-        command=command(COLLECT, CONFIG.rollouts),
-        options=options(CONFIG.env, CONFIG.rollouts),
-        code=code(COLLECT, OF_ENV),
+        **recorded(
+            command=command(COLLECT, CONFIG.rollouts),
+            options=options(CONFIG.env, CONFIG.rollouts),
+            code=code(COLLECT, OF_ENV),
+        ),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"

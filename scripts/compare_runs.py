@@ -15,7 +15,9 @@ def main(args) -> None:
         log.info("%s: %.1f +- %.1f over %d tracks", path, test["mean"], test["std"], test["episodes"])
     means = [score["mean"] for score in scores.values()]
     spread = statistics.stdev(means) if len(means) > 1 else 0.0
-    checkpoint.write_json(args.output, {"mean": statistics.fmean(means), "std": spread, "runs": scores})
+    checkpoint.write_json(
+        args.output, {"mean": statistics.fmean(means), "std": spread, "runs": scores, **cli.origin(args, args.tests)}
+    )
     log.info(
         "%d runs: mean score %.1f, standard deviation between runs %.1f", len(means), statistics.fmean(means), spread
     )

@@ -28,19 +28,21 @@ def main(args) -> None:
     if args.shard is not None and not 0 <= args.shard < test.shards:
         raise UserError(f"--shard: expected 0 to {test.shards - 1}, below --shards, found {args.shard}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
+    summaries = [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")]
+    origin = cli.origin(args, [*summaries, *(shards if args.shard is None and test.shards > 1 else [])])
     options = settings.options(env, (settings.RESULT,))
     identity = cli.identity(options, versions("gymnasium"), *agent, users=(env.module,))
     if args.shard is not None:
         name = f"{args.shard}_of_{test.shards}"
         seeds = seeds[args.shard :: test.shards]
         episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)
-        checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes})
+        checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes, **origin})
         log.info("evaluate: %d episodes of shard %d, %s", len(seeds), args.shard, shards[args.shard])
         return
     played = [path for path in shards if Path(path).exists()]
     episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, played=played)
     result = summarise(run.logdir, env, episodes)
-    checkpoint.write_json(f"{run.logdir}/eval.json", result)
+    checkpoint.write_json(f"{run.logdir}/eval.json", result | origin)
     log.info(
         "evaluate: %.1f +- %.1f over %d tracks (95 %% interval of the mean %.1f to %.1f), %s/eval.json",
         result["mean"],

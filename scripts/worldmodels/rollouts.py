@@ -140,11 +140,13 @@ def collect_shard(
     shard: int,
     threads: int = 1,
     load_agent: Callable[[str], Agent] | None = None,
+    origin: dict | None = None,
 ) -> dict:
     """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
 
     Args:
         load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
+        origin: what the summary says of where the shard comes from, see cli.origin.
 
     Returns:
         The summary: backend, versions, the agent if there is one, and of each file its digest, steps, return and
@@ -176,6 +178,7 @@ def collect_shard(
     summary = {"backend": backend, "versions": versions(backend), "episodes": dict(sorted(episodes_made.items()))}
     if agent:
         summary["agent"] = agent.record
+    summary |= origin or {}
     checkpoint.write_json(Path(data_dir) / f"{shard_name(shard)}.json", summary)
     return summary
 
@@ -257,7 +260,9 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     if args.shard is not None and args.shard < 0:
         raise UserError(f"--shard: expected at least 0, found {args.shard}")
     if args.shard is not None:
-        summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
+        models = [f"{rollouts.agent}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")] if load_agent else []
+        origin = cli.origin(args, models)
+        summaries = [collect_shard(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent, origin)]
     else:
         more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
         summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)
