@@ -54,15 +54,18 @@ use rule mdrnn as ablation_mdrnn with:
     wildcard_constraints:
         variant="|".join(name for name in VARIANTS if "mdrnn" in VARIANTS[name]),
     params:
-        command=command(
-            "train_mdrnn.py",
-            CONFIG.mdrnn,
-            rollouts=True,
-            more=f"--memory-gb {CONFIG.vae.memory_gb}",
-            variant=ABLATION,
+        **recorded(
+            command=command(
+                "train_mdrnn.py",
+                CONFIG.mdrnn,
+                rollouts=True,
+                more=f"--memory-gb {CONFIG.vae.memory_gb}",
+                variant=ABLATION,
+            ),
+            options=varied(VARIANTS, "mdrnn", LATENTS_FOR_M),
+            rollouts="" if CONFIG.latents.precompute_latents else ROLLOUTS_USED,
+            code=code("train_mdrnn.py", OF_VAE),
         ),
-        options=varied(VARIANTS, "mdrnn", LATENTS_FOR_M),
-        code=code("train_mdrnn.py", OF_VAE),
 
 
 ruleorder: ablation_mdrnn > ablation_share
@@ -84,14 +87,20 @@ use rule ctrl as ablation_ctrl with:
     benchmark:
         f"{LOGDIR}/benchmarks/ablation_{{variant}}_ctrl.tsv"
     params:
+        **recorded(
+            command=command(
+                "train_controller.py",
+                CONFIG.env,
+                CONFIG.ctrl,
+                mpi=MPI,
+                variant=ABLATION,
+            ),
+            options=varied(VARIANTS, "ctrl", CONFIG.env),
+            code=code("train_controller.py", OF_ENV, OF_VAE),
+        ),
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
-        command=command(
-            "train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI, variant=ABLATION
-        ),
-        options=varied(VARIANTS, "ctrl", CONFIG.env),
-        code=code("train_controller.py", OF_ENV, OF_VAE),
 
 
 use rule evaluate as ablation_evaluate with:
@@ -114,9 +123,13 @@ use rule evaluate as ablation_evaluate with:
         f"{LOGDIR}/benchmarks/ablation_{{variant}}_evaluate.tsv"
     threads: 32
     params:
-        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate, variant=ABLATION),
-        options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py", OF_ENV, OF_VAE),
+        **recorded(
+            command=command(
+                "evaluate.py", CONFIG.env, CONFIG.evaluate, variant=ABLATION
+            ),
+            options=options(CONFIG.env, CONFIG.evaluate),
+            code=code("evaluate.py", OF_ENV, OF_VAE),
+        ),
 
 
 rule ablation:
@@ -137,7 +150,9 @@ rule ablation:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        command=command("compare_agents.py"),
-        code=code("compare_agents.py"),
+        **recorded(
+            command=command("compare_agents.py"),
+            code=code("compare_agents.py"),
+        ),
     shell:
-        "{params.command} --log {log:q} --output $(dirname {output.figure:q}) --full {input.full:q} --variants {input.variants:q}"
+        '{params.command} --log {log:q} --output "$(dirname {output.figure:q})" --full {input.full:q} --variants {input.variants:q}'

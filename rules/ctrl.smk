@@ -31,11 +31,13 @@ rule ctrl:
         mem_mb=playing_memory,
         runtime=growing(1440),
     params:
+        **recorded(
+            command=command("train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI),
+            options=options(CONFIG.env, CONFIG.ctrl),
+            code=code("train_controller.py", OF_ENV, OF_VAE),
+        ),
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
-        command=command("train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI),
-        options=options(CONFIG.env, CONFIG.ctrl),
-        code=code("train_controller.py", OF_ENV, OF_VAE),
     shell:
         "{params.launcher} {params.command} {params.options} --log {log:q}"

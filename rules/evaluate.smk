@@ -25,9 +25,11 @@ rule evaluate_shard:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
-        options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py", OF_ENV, OF_VAE),
+        **recorded(
+            command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
+            options=options(CONFIG.env, CONFIG.evaluate),
+            code=code("evaluate.py", OF_ENV, OF_VAE),
+        ),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
 
@@ -50,8 +52,10 @@ rule evaluate:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
-        options=options(CONFIG.env, CONFIG.evaluate),
-        code=code("evaluate.py", OF_ENV, OF_VAE),
+        **recorded(
+            command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
+            options=options(CONFIG.env, CONFIG.evaluate),
+            code=code("evaluate.py", OF_ENV, OF_VAE),
+        ),
     shell:
         "{params.command} {params.options} --log {log:q}"

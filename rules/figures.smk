@@ -171,13 +171,14 @@ rule figures_evaluate:
         "{params.command} --log {log:q}"
 
 
-# All values that shape a result, as text: what a run was.
+# All values that shape a result under this configuration, as text: what a run was.
 SETTINGS = settings.to_text(
     {
         name: {
             f.name: getattr(getattr(CONFIG, name), f.name)
             for f in settings.settable(section)
-            if f.metadata["role"] != settings.RUNTIME
+            if f.name in wm.counting(getattr(CONFIG, name), CONFIG)
+            or f.metadata["role"] == settings.COUNT
         }
         for name, section in wm.SECTIONS.items()
     }
@@ -213,7 +214,7 @@ rule figures_run:
         runtime=growing(10),
     params:
         command=command("plot_run.py"),
-        options=f"{options()} --config {shlex.quote(SETTINGS)}",
+        options=literally(f"{options_text()} --config {shlex.quote(SETTINGS)}"),
         # No input: a run that shares another's rollouts has no benchmark of them and need not collect them again.
         benchmarks=[f"{LOGDIR}/benchmarks/{job}.tsv" for job in JOBS],
         code=code("plot_run.py"),

@@ -25,8 +25,11 @@ rule latents:
         runtime=growing(60),
         gpu=1,
     params:
-        command=command("encode_latents.py", CONFIG.latents, rollouts=True),
-        options=options(CONFIG.latents),
-        code=code("encode_latents.py", OF_VAE),
+        **recorded(
+            command=command("encode_latents.py", CONFIG.latents, rollouts=True),
+            options=options(CONFIG.latents),
+            rollouts=ROLLOUTS_USED,
+            code=code("encode_latents.py", OF_VAE),
+        ),
     shell:
         "{params.command} {params.options} --log {log:q}"

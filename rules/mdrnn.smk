@@ -38,13 +38,16 @@ rule mdrnn:
         runtime=growing(360),
         gpu=1,
     params:
-        command=command(
-            "train_mdrnn.py",
-            CONFIG.mdrnn,
-            rollouts=True,
-            more=f"--memory-gb {CONFIG.vae.memory_gb}",
+        **recorded(
+            command=command(
+                "train_mdrnn.py",
+                CONFIG.mdrnn,
+                rollouts=True,
+                more=f"--memory-gb {CONFIG.vae.memory_gb}",
+            ),
+            options=options(LATENTS_FOR_M, CONFIG.mdrnn),
+            rollouts="" if CONFIG.latents.precompute_latents else ROLLOUTS_USED,
+            code=code("train_mdrnn.py", OF_VAE),
         ),
-        options=options(LATENTS_FOR_M, CONFIG.mdrnn),
-        code=code("train_mdrnn.py", OF_VAE),
     shell:
         "{params.command} {params.options} --log {log:q}"

@@ -44,11 +44,6 @@ WHOLE, LAST_SIZE = divmod(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_si
 LAST_SHARD = wm.shard_name(WHOLE)
 
 
-def collecting_memory(episodes):
-    """MB for a job that collects. Measured: 710 MB and 45 s for 32 episodes of 1000 frames, held until they end."""
-    return 600 + 1.3 * FRAME_MB * CONFIG.rollouts.seq_len * episodes
-
-
 rule rollouts:
     input:
         ROLLOUTS,
@@ -74,14 +69,16 @@ rule rollouts_shard:
         mem_mb=growing(collecting_memory(CONFIG.rollouts.shard_size)),
         runtime=growing(20 + CONFIG.rollouts.shard_size),
     params:
-        command=command(
-            COLLECT,
-            CONFIG.env,
-            CONFIG.rollouts,
-            more=f"--controller {flag_json(CONTROLLER)}",
+        **recorded(
+            command=command(
+                COLLECT,
+                CONFIG.env,
+                CONFIG.rollouts,
+                more=f"--controller {flag_json(CONTROLLER)}",
+            ),
+            options=options(CONFIG.env, CONFIG.rollouts),
+            code=code(COLLECT, OF_ENV, OF_AGENT),
         ),
-        options=options(CONFIG.env, CONFIG.rollouts),
-        code=code(COLLECT, OF_ENV, OF_AGENT),
     shell:
         "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
 

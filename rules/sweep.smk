@@ -40,7 +40,10 @@ rule sweep:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        command=command("compare_runs.py"),
-        code=code("compare_runs.py"),
+        **recorded(
+            command=command("compare_runs.py"),
+            seeds=str(SEEDS),
+            code=code("compare_runs.py"),
+        ),
     shell:
         "{params.command} --output {output:q} --log {log:q} {input:q}"

@@ -23,8 +23,11 @@ rule vae:
         runtime=growing(360),
         gpu=1,
     params:
-        command=command("train_vae.py", CONFIG.vae, rollouts=True),
-        options=options(CONFIG.vae),
-        code=code("train_vae.py", OF_VAE),
+        **recorded(
+            command=command("train_vae.py", CONFIG.vae, rollouts=True),
+            options=options(CONFIG.vae),
+            rollouts=ROLLOUTS_USED,
+            code=code("train_vae.py", OF_VAE),
+        ),
     shell:
         "{params.command} {params.options} --log {log:q}"

@@ -25,7 +25,9 @@ def main(args) -> None:
     tests = {name: checkpoint.read_json(paths[name], KEYS) for name in sorted(paths, key=order)}
     agents = {name: {key: test[key] for key in KEYS} for name, test in tests.items()}
     env = tests["full"].get("env")
-    checkpoint.write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents})
+    checkpoint.write_json(
+        f"{args.output}/ablation.json", {"env": env, "agents": agents, **cli.origin(args, paths.values())}
+    )
     text = table(agents)
     checkpoint.write_atomically(f"{args.output}/ablation.md", lambda file: file.write(text.encode()))
     checkpoint.write_atomically(f"{args.output}/ablation.png", lambda file: draw(agents, env, file))

@@ -17,7 +17,7 @@ def main(args) -> None:
         scores[path] = {key: test[key] for key in ("mean", "std", "episodes", "env_steps")}
         log.info("%s: %s over %d tracks", path, score_text(test["mean"], test["std"]), test["episodes"])
     result = summarize([score["mean"] for score in scores.values()])
-    checkpoint.write_json(args.output, {**result, "runs": scores})
+    checkpoint.write_json(args.output, {**result, "runs": scores, **cli.origin(args, args.tests)})
     score = score_text(result["mean"], result["std"])
     if result["std"] is None:
         log.info("1 run: mean score %s; a spread between runs takes two of them", score)

@@ -15,12 +15,13 @@ def main(args) -> None:
     vae, saved = load_vae(weights, cli.device(run.device))
     files = cli.rollout_files(args)
     options = settings.options(latents, (settings.RESULT,))
+    origin = cli.origin(args, [f"{run.logdir}/vae/best.json", *cli.summaries(files)])
     users = own_network_in(weights).values()
     identity = cli.identity(options, *map(checkpoint.digest, [weights, *files]), users=users)
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
     counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
-    summary = {"sha256": checkpoint.digest(path), "vae": checkpoint.digest(weights), **counts}
+    summary = {"sha256": checkpoint.digest(path), "vae": checkpoint.digest(weights), **counts, **origin}
     checkpoint.write_json(path.removesuffix(".npz") + ".json", summary)
     log.info("latents: %d frames of %d episodes, %s", summary["frames"], summary["episodes"], path)
 

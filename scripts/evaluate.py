@@ -32,19 +32,21 @@ def main(args) -> None:
     name = "" if args.shard is None else f"{args.shard}_of_{test.shards}"
     checkpoint.claim_folder(f"{run.logdir}/evaluate", name and f"shard_{name}")
     agent = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn", "ctrl")]
+    summaries = [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")]
+    origin = cli.origin(args, [*summaries, *(shards if args.shard is None and test.shards > 1 else [])])
     options = settings.options(env, (settings.RESULT,))
     users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
     identity = cli.identity(options, versions("gymnasium"), *agent, users=users)
     if args.shard is not None:
         seeds = seeds[args.shard :: test.shards]
         episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)
-        checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes})
+        checkpoint.write_json(shards[args.shard], {"identity": identity, "episodes": episodes, **origin})
         log.info("evaluate: %d episodes of shard %d, %s", len(seeds), args.shard, shards[args.shard])
         return
     played = [path for path in shards if Path(path).exists()]
     episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, played=played)
     result = summarise(run.logdir, env, episodes)
-    checkpoint.write_json(f"{run.logdir}/eval.json", result)
+    checkpoint.write_json(f"{run.logdir}/eval.json", result | origin)
     log.info(
         "evaluate: %s over %d tracks (95 %% interval of the mean %s), %s/eval.json",
         score_text(result["mean"], result["std"]),

@@ -5,7 +5,6 @@ Writes <logdir>/report/run.html, and stages.png beside it.
 """
 
 import csv
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,7 +80,7 @@ def knobs(text: str) -> list[list[str]]:
     """The given values of the configuration, as JSON {section: {key: value}}, and the defaults that they replace."""
     rows = []
     try:
-        given = json.loads(text)
+        given = settings.from_text(text)
         for name in sorted(given, key=list(config.SECTIONS).index):
             values = given[name]
             defaults = config.SECTIONS[name]()

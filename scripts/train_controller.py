@@ -24,11 +24,12 @@ def main(args) -> None:
     workers.check_ranks(ctrl.workers)
     checkpoint.claim_folder(f"{run.logdir}/ctrl")
     models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
+    origin = cli.origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
     options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
     users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
     identity = cli.identity(run.seed, *options, versions(backend), *models, users=users)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
-    checkpoint.write_best(f"{run.logdir}/ctrl", best)
+    checkpoint.write_best(f"{run.logdir}/ctrl", best, origin=origin)
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/ctrl/best.tar",
         best["reward"],

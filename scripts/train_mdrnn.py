@@ -48,13 +48,15 @@ def main(args) -> None:
     train = sequences(**memory)  # which are validated on, too, where none are held out
     test = sequences(train=False, **held_out_memory) if values.num_test_files else train
     values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
+    summaries = [f"{run.logdir}/vae/best.json", *([summary] if precomputed else cli.summaries(files))]
+    origin = cli.origin(args, summaries)
     options = settings.options(values, (settings.RESULT,))
     users = own_network_in(weights).values()
     digests = map(checkpoint.digest, [weights, *data])
     identity = cli.identity(run.seed, precomputed or args.memory_gb, options, *digests, users=users)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
     best = result["best"] | {"vae": checkpoint.digest(weights)}
-    checkpoint.write_best(f"{run.logdir}/mdrnn", best, result["history"])
+    checkpoint.write_best(f"{run.logdir}/mdrnn", best, result["history"], origin)
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/mdrnn/best.tar",
         len(result["history"]),

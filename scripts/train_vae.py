@@ -17,11 +17,12 @@ def main(args) -> None:
     checkpoint.claim_folder(f"{run.logdir}/vae")
     files = cli.rollout_files(args)
     # The state may be continued with more epochs, but not with other options, code or rollouts.
+    origin = cli.origin(args, cli.summaries(files))
     digests = map(checkpoint.digest, files)
     identity = cli.identity(run.seed, settings.options(vae, (settings.RESULT,)), *digests, users=vae.modules.values())
     result = train_vae(files, vae, run.seed, identity, cli.device(run.device))
     best = result["best"] | {"env_steps": count_steps(files)}
-    checkpoint.write_best(f"{run.logdir}/vae", best, result["history"], model=vae.model)
+    checkpoint.write_best(f"{run.logdir}/vae", best, result["history"], origin, model=vae.model)
     log.info(
         "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/vae/best.tar",
         len(result["history"]),

@@ -1,6 +1,7 @@
 """The configuration: one source of every default, and one clear line for every mistake."""
 
 import argparse
+import datetime
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from worldmodels import config, settings
 from worldmodels.config import SECTIONS, WMControllerConfig, WMMDNRNNConfig, WMVAEConfig
@@ -65,6 +67,11 @@ def test_extra_reads_like_attributes():
         _ = made.other
 
 
+DATE = datetime.date(2021, 3, 1)
+ENDLESS: dict = {}
+ENDLESS["again"] = ENDLESS
+
+
 @pytest.mark.parametrize(
     "given, message",
     [
@@ -91,7 +98,23 @@ def test_extra_reads_like_attributes():
         ({"vae": {"model": "ConvVea"}}, "vae.model: expected ConvVAE or module:Class, found 'ConvVea'"),
         ({"vae": {"model": "my_vae:"}}, "vae.model: expected ConvVAE or module:Class, found 'my_vae:'"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
-        ({"rollouts": {"mixture": {"brownain": 1.0}}}, "rollouts.mixture: expected positive weights of random"),
+        ({"rollouts": {"mixture": {"brownain": 1.0}}}, "rollouts.mixture: expected positive, finite weights of random"),
+        ({"rollouts": {"mixture": {"ou": float("inf")}}}, "rollouts.mixture: expected positive, finite weights .* inf"),
+        (
+            {"env": {"kwargs": {"a": [{"b": DATE}]}}},
+            r"env.kwargs: expected text, .*datetime.date\(.*at a\[0\].b; quote",
+        ),
+        ({"vae": {"extra": {"a": {1, 2}}}}, "vae.extra: expected text, numbers, .*{1, 2} at a"),
+        ({"mdrnn": {"extra": {"a": b"x"}}}, "mdrnn.extra: expected text, numbers, .*b'x' at a"),
+        ({"ctrl": {"cma": {1: 2}}}, "ctrl.cma: expected text as keys, found 1; quote it"),
+        ({"ctrl": {"extra": {"a": {DATE: 2}}}}, "ctrl.extra: expected text or numbers as keys, found datetime.date"),
+        ({"vae": {"extra": ENDLESS}}, "vae.extra: expected at most 50 nested levels, found more"),
+        ({"env": {"import": "a\0b"}}, "env.import: expected text without the character NUL"),
+        ({"logdir": 202401}, "logdir: expected str, found 202401 .*quote it, with --config in two kinds, as 'logdir="),
+        ({"logdir": "res{a}"}, "logdir: expected a path without braces, .* found 'res{a}'"),
+        ({"data_dir": "a}"}, "data_dir: expected a path without braces"),
+        ({"rollouts": {"agent": "{x}"}}, "rollouts.agent: expected a path without braces"),
+        ({"logdir": "-x"}, "logdir: expected a path that does not begin with a dash, found '-x'"),
         ({"rollouts": {"policy": "agent", "agent": "results/carracing"}}, "rollouts.agent: expected another run's"),
     ],
 )
@@ -100,10 +123,18 @@ def test_mistakes_are_named(given, message):
         config.load(given)
 
 
+NASTY = (
+    "a 'b' $(c) \"d\"", "{shard} {wildcards.x} {{y}}", "-x", "--log", "`id`; \\ \n two \t", "!pairs", "ü \u2028", "",
+    "1e3", "null", "@x", "#x", "$HOME ~ *", "=",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NASTY)
 @pytest.mark.parametrize("cls", SECTIONS.values(), ids=lambda cls: cls.__name__)
-def test_flags_carry_every_value(cls):
+def test_flags_carry_every_value(cls, text):
     """A section turned into flags and parsed again is the same section."""
-    odd = {bool: True, str: "a 'b' $(c)", dict: {"k": [1, "x y"]}}
+    mapping = {text: [1, text, None, 0.5, {1: text, "1": True, None: {}}], "k": {"!pairs": [[1, 2]]}, "l": {0: {2: 3}}}
+    odd = {bool: True, str: text, dict: mapping}
     made = cls()
     for f in settings.settable(cls):
         if f.type in odd and not f.metadata["choices"]:
@@ -117,6 +148,128 @@ def test_flags_carry_every_value(cls):
     line = settings.options(made, (settings.RESULT, settings.BUDGET, settings.RUNTIME))
     again = settings.from_args(parser.parse_args(shlex.split(line)), cls)
     assert again == made
+
+
+def test_keys_of_mappings_keep_their_types():
+    for value in (
+        {0: -2.0, 1: 2.0},
+        {"0": 1, 0: 2},
+        {"!pairs": [[0, 1]]},
+        {True: {1.5: []}},
+        [{None: 1}],
+        {},
+        {"a": 1},
+    ):
+        again = settings.from_text(settings.to_text(value))
+        assert again == value and settings.to_text(again) == settings.to_text(value)
+    assert settings.to_text({"b": {"c": 1}, "a": 2}) == '{"a": 2, "b": {"c": 1}}'
+    assert settings.to_text({1: 2, 0: 3}) == settings.to_text({0: 3, 1: 2}) != settings.to_text({"0": 3, "1": 2})
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("vae={model: '@foo'}", {"vae": {"model": "@foo"}}),
+        ("vae={extra: {a: '', b: '{foo}', c: '1'}}", {"vae": {"extra": {"a": "", "b": "{foo}", "c": "1"}}}),
+        ("env={kwargs: {gains: {0: -2.0, '1': no}}}", {"env": {"kwargs": {"gains": {0: -2.0, "1": False}}}}),
+        ("env={kwargs: {start: '2021-03-01'}}", {"env": {"kwargs": {"start": "2021-03-01"}}}),
+        ('logdir="2024_01"', {"logdir": "2024_01"}),
+        ("logdir=2024_01", {"logdir": 202401}),
+        ("logdir=a=b c", {"logdir": "a=b c"}),
+        ("logdir=@x", {"logdir": "@x"}),
+        ("logdir=", {"logdir": None}),
+        ("seeds=[1,2]", {"seeds": [1, 2]}),
+        ("seed=2", {"seed": 2}),
+    ],
+)
+def test_command_line_keeps_what_the_user_wrote(entry, value):
+    assert repr(config.command_line([entry])) == repr(value)
+
+
+QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}', '"a\\nb"', "a\nb")
+
+
+@pytest.mark.parametrize("text", QUOTED)
+def test_values_of_the_command_line_reach_the_jobs_of_a_cluster(text):
+    """Through the quoting of Snakemake."""
+    entry = f"vae={text}"
+    line = format_cli_arg("--config", [config.for_jobs(entry)])
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    assert config.command_line(done.stdout.split("\0")[1:-1]) == config.command_line([entry])
+
+
+def test_values_of_the_command_line_add_up():
+    entries = ["vae={beta: 2.0}", "seed=2", "vae={latent_size: 8}"]
+    assert config.command_line(entries) == {"vae": {"beta": 2.0, "latent_size": 8}, "seed": 2}
+
+
+@pytest.mark.parametrize("entry", ["vae={model: @foo}", "vae={a: 2021-02-30}", "seeds=[1", 'logdir="x'])
+def test_a_value_that_is_no_yaml_is_named(entry):
+    with pytest.raises(UserError, match=f"^{entry.split('=')[0]}: expected YAML, found "):
+        config.command_line([entry])
+
+
+def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
+    work = tmp_path / "it's a folder"
+    (work / "results/x").mkdir(parents=True)
+    (tmp_path / "far/deep").mkdir(parents=True)
+    (work / "link").symlink_to(tmp_path / "far/deep")
+    (tmp_path / "alias").symlink_to(work)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spellings = {
+        "results/x": "results/x", "./results/x": "results/x", "results//x/": "results/x",
+        "results/./y/../x": "results/x", f"{work}/results/x": "results/x", f"{tmp_path}/alias/results/x": "results/x",
+        "new/folder/": "new/folder", ".": ".", "": ".", "~/x": str(tmp_path / "x"), "../x": str(tmp_path / "x"),
+        "/no/such//x/": "/no/such/x", "link/x": "link/x", "link/../x": str(tmp_path / "far/x"),
+    }  # fmt: skip
+    assert {path: config.normal_path(path, "logdir") for path in spellings} == spellings
+
+
+def test_folders_of_a_configuration_are_normal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = config.load({"logdir": f"{tmp_path}/a//b", "rollouts": {"agent": "./c/"}})
+    assert (loaded.logdir, loaded.data_dir, loaded.rollouts.agent) == ("a/b", "a/b/rollouts", "c")
+    assert (loaded.run.logdir, loaded.run.data_dir) == ("a/b", "a/b/rollouts")
+    assert config.load({}).logdir == "results/carracing"
+
+
+IDLE = {  # section, its values, keys without effect then, keys with effect
+    "no agent drives": ("rollouts", {}, {"agent_noise"}, {"mixture", "ou_mean", "ou_sigma", "gymnasium_share"}),
+    "the agent drives": ("rollouts", {"policy": "agent"}, {"mixture", "ou_mean"}, {"agent_noise", "ou_sigma"}),
+    "without noise": ("rollouts", {"policy": "agent", "agent_noise": 0.0}, {"ou_sigma", "ou_theta"}, {"agent_noise"}),
+    "random": ("rollouts", {"policy": "random"}, {"mixture", "ou_mean", "ou_sigma", "ou_theta"}, {"policy", "seq_len"}),
+    "ou": ("rollouts", {"policy": "ou"}, {"mixture", "agent_noise"}, {"ou_mean", "ou_sigma", "ou_theta"}),
+    "a mixture without ou": ("rollouts", {"mixture": {"random": 1, "ou": 0}}, {"ou_mean", "ou_theta"}, {"mixture"}),
+    "short training": (
+        "vae", {}, {"early_stopping_patience", "memory_gb"}, {"scheduler_patience", "scheduler_factor", "beta"},
+    ),
+    "long training": ("vae", {"num_epochs": 31}, set(), {"early_stopping_patience", "scheduler_patience"}),
+    "little memory": ("vae", {"memory_gb": 1.0}, set(), {"memory_gb"}),
+    "M is not trained": (
+        "mdrnn", {"num_epochs": 0},
+        {"learning_rate", "grad_clip", "scheduler_patience", "early_stopping_patience"}, {"num_epochs", "hidden_size"},
+    ),
+    "ascent": ("ctrl", {}, {"hard_share", "sample_growth"}, {"ascent_after", "ascent_rate"}),
+    "no ascent": ("ctrl", {"ascent_after": 0}, {"ascent_after", "ascent_rate"}, {"sigma0"}),
+    "over before the ascent": ("ctrl", {"max_env_steps": 400000}, {"ascent_after", "ascent_rate"}, {"max_env_steps"}),
+    "hard tracks": ("ctrl", {"n_samples": 2, "hard_share": 0.5}, {"sample_growth"}, {"hard_share"}),
+    "growth": ("ctrl", {"sample_growth": 1000}, set(), {"hard_share", "sample_growth"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_only_keys_with_an_effect_count(case):
+    section, values, idle, counting = IDLE[case]
+    agent = {"agent": "elsewhere"} if section == "rollouts" else {}
+    loaded = config.load({section: {**values, **agent}})
+    names = set(config.counting(getattr(loaded, section), loaded))
+    assert not idle & names and counting <= names
+
+
+def test_gymnasium_as_the_backend_has_no_share_of_gymnasium():
+    loaded = config.load({"env": {"backend": "gymnasium"}})
+    assert "gymnasium_share" not in config.counting(loaded.rollouts, loaded)
 
 
 def test_options_do_not_depend_on_order_or_spelling():

@@ -6,6 +6,7 @@ rules that a dry run would execute with those expected. `pytest tests/test_stale
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -112,6 +113,51 @@ def lose(file: str) -> Edit:
     return edit
 
 
+def lose_records(*values: str) -> Edit:
+    """The results without .snakemake, as copied from another machine, under a configuration with these values."""
+
+    def edit(repo: Path, work: Path) -> list:
+        shutil.rmtree(work / ".snakemake")
+        return ["--config", *values] if values else []
+
+    return edit
+
+
+def copy_without_times(repo: Path, work: Path) -> list:
+    """Copied without records and time stamps: each file is newer than what was made from it, figures are newest."""
+    lose_records()(repo, work)
+    files = [path for path in (work / "results").rglob("*") if path.is_file()]
+    ages = {"rollouts": 9, "vae": 8, "latents": 7, "mdrnn": 6, "ctrl": 5, "smoke": 4}
+    for path in files:
+        os.utime(path, (1e9 + ages.get(path.parent.name, 10),) * 2)
+    return []
+
+
+def absolute(*values: str) -> Edit:
+    return lambda repo, work: ["--config", f"logdir={work}/results//smoke/", *values]
+
+
+def rollouts_elsewhere(*values: str) -> Edit:
+    """The rollouts lie where another working directory's run collected them."""
+
+    def edit(repo: Path, work: Path) -> list:
+        source, elsewhere = work / "results/smoke/rollouts", work.with_name("elsewhere") / "rollouts"
+        shutil.copytree(source, elsewhere)
+        return ["--config", f"data_dir={elsewhere}", *values]
+
+    return edit
+
+
+def collect_elsewhere(repo: Path, work: Path) -> list:
+    """A run of another working directory, with another seed, writes this run's rollouts again."""
+    for path in (work / "results/smoke/rollouts").iterdir():
+        content = path.read_text().replace("--seed 1 ", "--seed 7 ") if path.suffix == ".json" else None
+        if content:
+            path.write_text(content)
+        path.touch()
+    return []
+
+
 def other(f: dataclasses.Field, value):
     """Another legal value of this field, or None if there is none."""
     meta = f.metadata
@@ -132,13 +178,22 @@ def other(f: dataclasses.Field, value):
     if f.type is bool:
         return not value
     if f.type is str:
-        return next(c for c in meta["choices"] if c != value) if meta["choices"] else f"{value}-other"
+        return next(c for c in meta["choices"] if c != value) if meta["choices"] else f"{value}-other".lstrip("-")
     if f.type is dict:
         return {**value, "other": 1}
     if isinstance(value, list):
         return [v + 0.1 for v in value]
     changed = value + 1 if f.type is int else value * 1.5 or 0.5
     return None if meta["high"] is not None and changed > meta["high"] else changed
+
+
+# Keys without effect under the smoke preset: no agent drives, a few epochs are fewer than every patience, all frames
+# fit the memory, and half of one episode a candidate is none on a hard track.
+IDLE = {
+    "rollouts.agent_noise", "vae.scheduler_patience", "vae.scheduler_factor", "vae.early_stopping_patience",
+    "vae.memory_gb", "mdrnn.scheduler_patience", "mdrnn.scheduler_factor", "mdrnn.early_stopping_patience",
+    "ctrl.hard_share",
+}  # fmt: skip
 
 
 def rows() -> dict[str, tuple[Edit, set[str]]]:
@@ -174,6 +229,18 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "a caption": (append("report/vae_worst.rst", "More."), nothing),
         "the history of C lost": (lose("ctrl/history.csv"), since("ctrl")),
         "a benchmark lost": (lose("benchmarks/vae.tsv"), nothing),
+        "logdir with ./, seed": (flags("--config", "logdir=./results/smoke", "seed=2"), since("rollouts_shard")),
+        "logdir absolute, with // and / at the end": (absolute(), nothing),
+        "logdir absolute, seed": (absolute("seed=2"), since("rollouts_shard")),
+        "records lost": (lose_records(), nothing),
+        "records lost, seed": (lose_records("seed=2"), since("rollouts_shard")),
+        "records lost, vae.beta": (lose_records("vae={beta: 2.0}"), since("vae")),
+        "records lost, evaluate.num_episodes": (lose_records("evaluate={num_episodes: 3}"), since("evaluate")),
+        "records lost, num_rollouts lowered": (lose_records("rollouts={num_rollouts: 7}"), since("vae")),
+        "records and time stamps lost": (copy_without_times, nothing),
+        "data_dir of another working directory": (rollouts_elsewhere(), since("vae")),
+        "data_dir of another working directory, seed": (rollouts_elsewhere("seed=2"), since("rollouts_shard")),
+        "rollouts collected again by another working directory": (collect_elsewhere, since("rollouts_shard")),
     }  # fmt: skip
     first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
     for section, cls in config.SECTIONS.items():
@@ -182,7 +249,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
             if value is None or f.metadata["role"] == settings.COUNT:
                 continue
-            stale = nothing if f.metadata["role"] == settings.RUNTIME else since(first.get(section, section))
+            idle = f.metadata["role"] == settings.RUNTIME or f"{section}.{key}" in IDLE
+            stale = nothing if idle else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
     table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("latents"))
     # Other jobs play the test; they do not look for what one job has played.
@@ -208,7 +276,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
         "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
         "config": None, "cma_options": None, "preflight": None, "settings": None, "cli": None, "fingerprint": None,
-        "interrupts": None, "locks": None, "workers": None,
+        "records": None, "interrupts": None, "locks": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
     assert written == set(modules), "a row is missing for a module"

@@ -1,17 +1,21 @@
 """The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
 
+import argparse
 import json
 import re
 import shutil
+import subprocess
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT, planned, run_script, run_snakemake
 from PIL import Image
 
 import compare_agents
+from worldmodels import config, settings
 from worldmodels.controller import Controller
 from worldmodels.mdrnn import MDRNN, MDRNNCell
 from worldmodels.vae import ConvVAE, has_bfloat16
@@ -159,6 +163,81 @@ def test_the_last_smaller_shard_keeps_what_a_profile_says_of_shards(tmp_path):
     files = {rule: output.count(".npz") for rule, output in re.findall(r"rule (\w+shard):\n    output: (.*)", printed)}
     assert files == {"rollouts_shard": 32, "rollouts_last_shard": 1}
     assert printed.count(" mem_mb=1234, ") == 2
+
+
+def shell_lines(output: str) -> list[str]:
+    """The commands that a dry run with -p prints."""
+    return [line for line in re.findall(r"^Shell command: (.*)$", output, re.M) if line != "None"]
+
+
+def words(command: str, folder) -> list[str]:
+    """The words of a command as bash passes them to its program."""
+    done = subprocess.run(["bash", "-euc", f"printf '%s\\0' {command}"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\0")[:-1]
+
+
+def test_every_rule_quotes_the_folder(tmp_path):
+    """Of every rule's command each word with the folder's name has it whole."""
+    logdir = 'it\'s $(touch broken) "a" b;ü'
+    (tmp_path / logdir / "logs").mkdir(parents=True)  # where a command's own redirections go
+    where = [f"logdir={json.dumps(logdir)}", "evaluate={shards: 2}"]
+    output = run_snakemake("-n", "-p", "--cores", 2, "--config", *where, "--", "all", "ablation", cwd=tmp_path).stdout
+    lines = shell_lines(output)
+    assert len(lines) == sum(count for rule, count in planned(output).items() if rule not in ("all", "figures"))
+    for line in lines:
+        passed = [word for word in words(line, tmp_path) if "touch" in word and not word.startswith("{")]
+        assert passed and all(word.startswith(f"{logdir}/") or word == logdir for word in passed), line
+    folder = next(words(line, tmp_path) for line in lines if "compare_agents.py" in line)
+    assert folder[folder.index("--output") + 1] == f"{logdir}/ablation"
+    assert not (tmp_path / "broken").exists()
+
+
+def test_text_reaches_programs_as_it_stands(tmp_path):
+    text = "x{shard} {wildcards.shard} {{y}} {} $(touch broken) `id` 'q' \"d\" \\ ü -"
+    values = {
+        "env": {"kwargs": {"a": text, "b": {0: text, "0": 1}}, "import": "json"},
+        "rollouts": {"agent": "a $(touch broken) 'b'"},
+        "vae": {"extra": {"note": text}},
+        "ctrl": {"extra": {text: {2: text}}},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values, allow_unicode=True))
+    given = ["--configfile", "mine.yaml", "--", "results/carracing/eval.json", "results/carracing/report/run.html"]
+    lines = shell_lines(run_snakemake("-n", "-p", "--cores", 2, *given, cwd=tmp_path).stdout)
+    expected = config.load(values)
+    programs = {
+        "collect_rollouts": ("env", "rollouts"), "train_vae": ("vae",), "train_controller": ("env", "ctrl"),
+        "evaluate": ("env", "evaluate"),
+    }  # fmt: skip
+    for program, sections in programs.items():
+        flags = next(words(line, tmp_path) for line in lines if f"/{program}.py" in line)
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        for section in sections:
+            settings.add_flags(parser, config.SECTIONS[section])
+        parsed, _ = parser.parse_known_args(flags[2:])
+        for section in sections:
+            assert settings.from_args(parsed, config.SECTIONS[section]) == getattr(expected, section), program
+    shown = next(words(line, tmp_path) for line in lines if "/plot_run.py" in line)
+    assert settings.from_text(shown[shown.index("--config") + 1])["vae"]["extra"] == {"note": text}
+    assert not (tmp_path / "broken").exists()
+
+
+def test_values_of_the_command_line_keep_their_quotes(tmp_path):
+    given = ["--config", 'logdir="2024_01"', "vae={extra: {a: '1', b: '{x}', c: ''}}", "env={kwargs: {a: {0: no}}}"]
+    lines = shell_lines(run_snakemake("-n", "-p", "--cores", 2, *given, "--", "vae", cwd=tmp_path).stdout)
+    flags = next(words(line, tmp_path) for line in lines if "/train_vae.py" in line)
+    assert flags[flags.index("--logdir") + 1] == "2024_01"
+    assert json.loads(flags[flags.index("--extra") + 1]) == {"a": "1", "b": "{x}", "c": ""}
+    env = next(words(line, tmp_path) for line in lines if "/collect_rollouts.py" in line)
+    assert settings.from_text(env[env.index("--env-kwargs") + 1]) == {"a": {0: False}}
+
+
+def test_what_went_wrong_in_a_sweep_is_the_last_thing_to_be_seen(tmp_path):
+    small = "rollouts={num_rollouts: 9, shard_size: 9}"
+    given = ["--config", "seeds=[4,5]", small, "env={id: NoSuch-v0}", "--", "seed_5_rollouts"]
+    done = run_snakemake("--cores", 1, *given, cwd=tmp_path, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode != 0 and last.startswith("seed_5 rollouts_00000: env.id: ") and "NoSuch-v0" in last
 
 
 def test_agents_are_compared_in_a_fixed_order():

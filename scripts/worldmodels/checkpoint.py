@@ -309,8 +309,10 @@ def read_state(path: Path, report: Callable[[str], None]) -> dict | None:
         return None
 
 
-def write_best(folder: str | Path, best: dict, history: list[dict] | None = None, **more: str) -> None:
-    """best.tar and, last, the small best.json that later stages watch: its digest, its numbers and the history.
+def write_best(
+    folder: str | Path, best: dict, history: list[dict] | None = None, origin: dict | None = None, **more: str
+) -> None:
+    """best.tar and, last, the small best.json that later stages watch: its digest, numbers, origin and history.
 
     Args:
         more: what best.json says besides.
@@ -318,5 +320,5 @@ def write_best(folder: str | Path, best: dict, history: list[dict] | None = None
     folder = Path(folder)
     save(folder / "best.tar", best)
     numbers = {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
-    summary = {"sha256": digest(folder / "best.tar"), **numbers, **more, "history": history or []}
+    summary = {"sha256": digest(folder / "best.tar"), **numbers, **more, **(origin or {}), "history": history or []}
     write_json(folder / "best.json", summary)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from worldmodels import config, interrupts, locks, settings
+from worldmodels import checkpoint, config, interrupts, locks, settings
 from worldmodels.config import RunConfig
 from worldmodels.fingerprint import fingerprint
 from worldmodels.interrupts import Interrupted
@@ -39,6 +39,7 @@ def parser(description: str, *sections: type[Section]) -> argparse.ArgumentParse
     )
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all, %(default)s)")
     made.add_argument("--log", help="also write the messages to this file")
+    made.add_argument("--origin", type=settings.from_text, help=argparse.SUPPRESS)  # from the workflow, see `origin`
     for section in (RunConfig, *sections):
         settings.add_flags(made, section)
     return made
@@ -147,6 +148,26 @@ def identity(*parts: Any, users: Iterable[str] = ()) -> str:
     """
     text = "\n".join([fingerprint(sys.argv[0], *users), *map(str, parts)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def origin(args: argparse.Namespace, inputs: Iterable[str | Path]) -> dict:
+    """What a summary says of where its product comes from, for worldmodels.records: {} for a program run by hand.
+
+    Args:
+        inputs: summaries of what the product is made from; those that do not exist are left out.
+
+    Returns:
+        {"origin": what the workflow compares, by name, and "inputs", the digests}.
+    """
+    if args.origin is None:
+        return {}
+    digests = {config.input_name(path): f"sha256:{checkpoint.digest(path)}" for path in inputs if Path(path).exists()}
+    return {"origin": {**args.origin, "inputs": digests}}
+
+
+def summaries(files: Iterable[str]) -> list[Path]:
+    """The summaries of the shards that these rollouts are in, <shard>.json beside <shard>_<number>.npz."""
+    return sorted({Path(file).with_name(f"{Path(file).name.split('_')[0]}.json") for file in files})
 
 
 def device(name: str) -> torch.device:

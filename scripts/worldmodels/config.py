@@ -9,8 +9,11 @@ WMControllerConfig); a help text says so where a measured better default replace
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
+import base64
 import dataclasses
 import json
+import math
+import os
 import re
 import textwrap
 import types
@@ -22,6 +25,7 @@ from worldmodels.cma_options import check_cma
 from worldmodels.settings import (
     BUDGET,
     COUNT,
+    RESULT,
     RUNTIME,
     Section,
     UserError,
@@ -177,10 +181,12 @@ class RolloutsConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         weights = self.mixture.values()
-        sound = set(self.mixture) <= set(POLICY_NAMES) and all(type(w) in (int, float) and w >= 0 for w in weights)
+        sound = set(self.mixture) <= set(POLICY_NAMES) and all(
+            type(w) in (int, float) and math.isfinite(w) and w >= 0 for w in weights
+        )
         if self.policy == "mixture" and not (sound and any(weights)):
             names = ", ".join(POLICY_NAMES)
-            raise UserError(f"rollouts.mixture: expected positive weights of {names}, found {self.mixture}")
+            raise UserError(f"rollouts.mixture: expected positive, finite weights of {names}, found {self.mixture}")
 
 
 @dataclass
@@ -421,9 +427,12 @@ def load(config: dict) -> types.SimpleNamespace:
             raise UserError(f"{given}: unknown key in the configuration{nearest(given, [*top, *SECTIONS])}")
     env = section_of(config, EnvConfig)
     run = RunConfig(**{k: v for k, v in config.items() if k in top}, env_name=env.id)
+    run.logdir, run.data_dir = normal_path(run.logdir, "logdir"), normal_path(run.data_dir, "data_dir")
     loaded = types.SimpleNamespace(run=run, **run.to_dict())
     for name, cls in SECTIONS.items():
         setattr(loaded, name, section_of(config, cls, env))
+    if loaded.rollouts.agent:
+        loaded.rollouts.agent = normal_path(loaded.rollouts.agent, "rollouts.agent")
     check_together(loaded)
     return loaded
 
@@ -442,6 +451,98 @@ def section_of(config: dict, cls: type[Section], env: EnvConfig | None = None) -
     of_env = {"env_name": env.id, "env_kwargs": env.kwargs} if env else {}
     of_env = {name: value for name, value in of_env.items() if name in fields}
     return cls(**{fields[given].name: value for given, value in values.items()}, **of_env)
+
+
+CODED = "base64//"  # begins a value that is written in base64
+
+
+def for_jobs(entry: str) -> str:
+    """An entry of --config as it may be passed on to the jobs of a cluster.
+
+    Snakemake quotes it for their shell as Python would, which breaks backslashes and single quotes.
+    """
+    name, _, text = entry.partition("=")
+    if repr(entry) == f"'{entry}'":
+        return entry
+    return f"{name}={CODED}{base64.b64encode(text.encode()).decode()}"
+
+
+def command_line(entries: list[str]) -> dict:
+    """What `--config key=value ...` says, each value read as YAML, quotes and types included.
+
+    Snakemake's own reading loses the quotes and leaves nested values as text.
+
+    Raises:
+        UserError: a value that begins as YAML does, with a brace, bracket or quote, is none.
+    """
+    import yaml  # which comes with Snakemake; programs have no need of it
+
+    values: dict = {}
+    for entry in entries:
+        name, _, text = entry.partition("=")
+        if text.startswith(CODED):
+            text = base64.b64decode(text.removeprefix(CODED)).decode()
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # a ValueError: the 30th of February
+            if text.lstrip()[:1] in ("{", "[", '"', "'"):
+                problem = str(getattr(error, "problem", None) or error)
+                raise UserError(f"{name}: expected YAML, found {text!r} ({problem}); quote text in it") from None
+            value = text
+        merge(values, {name: value})
+    return values
+
+
+def merge(config: dict, values: dict) -> None:
+    """Overwrite the configuration with these values; of a mapping only the keys that are given."""
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(config.get(name), dict):
+            merge(config[name], value)
+        else:
+            config[name] = value
+
+
+def normal_path(path: str, name: str) -> str:
+    """The one spelling of a folder: relative if it lies in the working directory, else absolute.
+
+    Snakemake keeps its records by a path's spelling. Symbolic links are kept, except where a `..` follows one.
+
+    Args:
+        name: the key in the configuration.
+
+    Raises:
+        UserError: the path has braces, which mark Snakemake's wildcards, or begins with a dash, as flags do.
+    """
+    for sign in "{}":
+        if sign in path:
+            raise UserError(
+                f"{name}: expected a path without braces, which Snakemake takes for wildcards, found {path!r}"
+            )
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if ".." in Path(path).parts and os.path.realpath(path) != os.path.realpath(absolute):
+        absolute = os.path.realpath(path)
+    normal = within(absolute, os.getcwd())
+    if normal.startswith("-"):
+        raise UserError(f"{name}: expected a path that does not begin with a dash, found {path!r}")
+    return normal
+
+
+def within(absolute: str, folder: str) -> str:
+    """The path relative to the folder if it lies in it, under whatever name of the folder; else as it is."""
+    path = Path(absolute)
+    for parent in (path, *path.parents):
+        if str(parent) == folder or (parent.exists() and os.path.samefile(parent, folder)):
+            return str(path.relative_to(parent))
+    return absolute
+
+
+def input_name(path: str | Path) -> str:
+    """A small input's name in the summary of what was made from it, wherever the run lies.
+
+    `vae/best.json`, `latents/latents_32.json`, or of rollouts, which may lie anywhere, `00001.json`.
+    """
+    path = Path(path)
+    return path.name if re.fullmatch(r"\d{5}\.json", path.name) else f"{path.parent.name}/{path.name}"
 
 
 def default_logdir(env_id: str) -> str:
@@ -488,6 +589,80 @@ def check_size(loaded: types.SimpleNamespace) -> None:
                 f"env.{name}: expected 32, 40, 48 or 56, or, both sides, 64, 80, 96, 112, 128, ... for ConvVAE, "
                 f"found {size}"
             )
+
+
+def idle(section: Section, loaded: types.SimpleNamespace) -> set[str]:
+    """The names of the fields that cannot change the result of their stage under the present configuration.
+
+    Args:
+        section: one of the configuration's, or a variant of it.
+        loaded: the configuration.
+    """
+    conditions = {
+        RolloutsConfig: idle_in_rollouts,
+        WMVAEConfig: idle_in_vae,
+        WMMDNRNNConfig: idle_in_mdrnn,
+        WMControllerConfig: idle_in_ctrl,
+    }
+    if type(section) not in conditions:
+        return set()
+    return {name for name, without_effect in conditions[type(section)](section, loaded).items() if without_effect}
+
+
+def idle_in_rollouts(rollouts: RolloutsConfig, loaded: types.SimpleNamespace) -> dict[str, bool]:
+    def plays(policy: str) -> bool:
+        return rollouts.policy == policy or (rollouts.policy == "mixture" and bool(rollouts.mixture.get(policy)))
+
+    noise = plays("ou") or (plays("agent") and rollouts.agent_noise > 0)  # the agent's noise is ou's around 0
+    return {
+        "mixture": rollouts.policy != "mixture",
+        "ou_mean": not plays("ou"),
+        "ou_sigma": not noise,
+        "ou_theta": not noise,
+        "agent_noise": not plays("agent"),
+        "gymnasium_share": loaded.env.backend == "gymnasium",
+    }
+
+
+def idle_in_schedule(section: WMVAEConfig | WMMDNRNNConfig) -> dict[str, bool]:
+    """The epochs' fields: a rate drops, and training stops, at the earliest after as many epochs as the patience."""
+    rate = section.scheduler_patience >= section.num_epochs
+    return {
+        "scheduler_patience": rate,
+        "scheduler_factor": rate,
+        "early_stopping_patience": section.early_stopping_patience >= section.num_epochs,
+    }
+
+
+def idle_in_vae(vae: WMVAEConfig, loaded: types.SimpleNamespace) -> dict[str, bool]:
+    frame = loaded.env.height * loaded.env.width * (1 if loaded.env.grey else 3)
+    frames = loaded.rollouts.num_rollouts * loaded.rollouts.seq_len
+    return {**idle_in_schedule(vae), "memory_gb": frames * frame <= vae.memory_gb * 1e9}
+
+
+def idle_in_mdrnn(mdrnn: WMMDNRNNConfig, loaded: types.SimpleNamespace) -> dict[str, bool]:
+    untrained = not mdrnn.num_epochs
+    return {**idle_in_schedule(mdrnn), "learning_rate": untrained, "grad_clip": untrained}
+
+
+def idle_in_ctrl(ctrl: WMControllerConfig, loaded: types.SimpleNamespace) -> dict[str, bool]:
+    def never(steps: int) -> bool:
+        return not steps or 0 < ctrl.max_env_steps <= steps
+
+    constant = never(ctrl.sample_growth)
+    return {
+        "sample_growth": constant,
+        "hard_share": constant and not int(ctrl.hard_share * ctrl.n_samples),
+        "ascent_after": never(ctrl.ascent_after * ctrl.n_samples),
+        "ascent_rate": never(ctrl.ascent_after * ctrl.n_samples),
+    }
+
+
+def counting(section: Section, loaded: types.SimpleNamespace) -> list[str]:
+    """The names of the fields whose new value makes the stage stale."""
+    without_effect = idle(section, loaded)
+    roles = (RESULT, BUDGET)
+    return [f.name for f in settable(type(section)) if f.metadata["role"] in roles and f.name not in without_effect]
 
 
 def needs_agent(rollouts: RolloutsConfig) -> bool:

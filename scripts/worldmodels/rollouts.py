@@ -149,6 +149,7 @@ def collect_shard(
     shard: int,
     threads: int = 1,
     load_agent: Callable[[str], Agent] | None = None,
+    origin: dict | None = None,
 ) -> dict:
     """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
 
@@ -156,6 +157,7 @@ def collect_shard(
 
     Args:
         load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
+        origin: what the summary says of where the shard comes from, see cli.origin.
 
     Returns:
         The summary: backend, versions, the agent if there is one, the action space, and of each file its digest, steps,
@@ -192,6 +194,7 @@ def collect_shard(
     summary["action_space"] = preflight.record(instances.codec.summary, env)
     if agent:
         summary["agent"] = agent.record
+    summary |= origin or {}
     checkpoint.write_json(Path(data_dir) / f"{shard_name(shard)}.json", summary)
     return summary
 
@@ -306,7 +309,9 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
             f"{rollouts.shard_size}, found {args.shard}"
         )
     if args.shard is not None:
-        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent)]
+        models = [f"{rollouts.agent}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")] if load_agent else []
+        origin = cli.origin(args, models)
+        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent, origin)]
     else:
         more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
         summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)

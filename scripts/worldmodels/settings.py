@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_args, get_origin
 
@@ -115,7 +116,11 @@ def check(f: dataclasses.Field, value: Any, name: str) -> Any:
         hint = ""
         if isinstance(value, str) and kind in (int, float):
             hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if "e" in value.lower() else ""
+        if kind is str and value is not None and not isinstance(value, (dict, list)):
+            hint = f" (unquoted, YAML reads it as no text: quote it, with --config in two kinds, as '{name}=\"...\"')"
         raise UserError(f"{name}: expected {expected}, found {value!r}{hint}")
+    if kind is dict:
+        check_plain(value, name)
     if kind is list:
         item = get_args(f.type)[0]
         value = [float(v) if item is float and type(v) is int else v for v in value]
@@ -123,6 +128,8 @@ def check(f: dataclasses.Field, value: Any, name: str) -> Any:
             if type(v) is not item:
                 raise UserError(f"{name}: expected a {expected}, found {v!r} in it")
     for v in value if kind is list else [value]:
+        if isinstance(v, str) and "\0" in v:
+            raise UserError(f"{name}: expected text without the character NUL, found {v!r}")
         if meta["choices"] and v not in meta["choices"]:
             raise UserError(
                 f"{name}: expected one of {', '.join(meta['choices'])}, found {v!r}{nearest(v, meta['choices'])}"
@@ -136,6 +143,34 @@ def check(f: dataclasses.Field, value: Any, name: str) -> Any:
             if (bound == "low" and v < limit) or (bound == "high" and v > limit) or (bound == "above" and v <= limit):
                 raise UserError(f"{name}: expected {words} {limit}, found {v}")
     return value
+
+
+MOST_LEVELS = 50  # of nested values, as a mapping that contains itself has no end of them
+
+
+def check_plain(value: Any, name: str, place: str = "", level: int = 0) -> None:
+    """Raise UserError if a value, anywhere in it, cannot be passed to a program as text.
+
+    Args:
+        name: the key in the configuration.
+        place: where in its value this one lies, as `start` or `gains.0`.
+    """
+    at = f" at {place}" if place else ""
+    if level > MOST_LEVELS:
+        raise UserError(f"{name}: expected at most {MOST_LEVELS} nested levels, found more")
+    if isinstance(value, list):
+        for number, part in enumerate(value):
+            check_plain(part, name, f"{place}[{number}]", level + 1)
+    elif isinstance(value, dict):
+        for given, part in value.items():
+            if not level and not isinstance(given, str):
+                raise UserError(f"{name}: expected text as keys, found {given!r}; quote it")
+            if not isinstance(given, SCALARS):
+                raise UserError(f"{name}: expected text or numbers as keys, found {given!r}{at}; quote it")
+            check_plain(part, name, f"{place}.{given}".lstrip("."), level + 1)
+    elif not isinstance(value, SCALARS):
+        known = "text, numbers, true, false, null, lists and mappings"
+        raise UserError(f"{name}: expected {known}, found {value!r}{at}; quote it to pass it as text")
 
 
 def nearest(word: Any, known: Any) -> str:
@@ -158,18 +193,59 @@ def flag(cls: type[Section], f: dataclasses.Field) -> str:
     return f"--{cls.prefix}{key(f).replace('_', '-')}"
 
 
+SCALARS = (str, int, float, bool, type(None))
+PAIRS = "!pairs"  # what stands for a mapping whose keys are not all text, which JSON does not have
+
+
+def encode(value: Any) -> Any:
+    """The value with each mapping that has other keys than text as {"!pairs": [[key, value], ...]}."""
+    if isinstance(value, list):
+        return [encode(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if all(isinstance(given, str) for given in value) and PAIRS not in value:
+        return {given: encode(part) for given, part in value.items()}
+    return {PAIRS: sorted(([given, encode(part)] for given, part in value.items()), key=json.dumps)}
+
+
 def to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    """The value as JSON, its keys sorted, see `encode`; text as it stands."""
+    return value if isinstance(value, str) else json.dumps(encode(value), sort_keys=True)
+
+
+def from_text(text: str) -> Any:
+    """What to_text turned into JSON.
+
+    Raises:
+        ValueError: the text is no JSON.
+    """
+
+    def decode(mapping: dict) -> dict:
+        if list(mapping) != [PAIRS]:
+            return mapping
+        try:
+            return dict(mapping[PAIRS])
+        except TypeError as error:
+            raise ValueError(f"{PAIRS}: {error}") from None
+
+    return json.loads(text, object_hook=decode)
 
 
 def options(section: Section, roles: tuple[str, ...] = (RESULT, BUDGET)) -> str:
-    """The section as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
-    pairs = {
-        flag(type(section), f): to_text(getattr(section, f.name))
-        for f in settable(type(section))
-        if f.metadata["role"] in roles
-    }
-    return " ".join(f"{name} {shlex.quote(value)}" for name, value in sorted(pairs.items()))
+    """The fields of these roles as flags, see `flags`."""
+    return flags(section, [f.name for f in settable(type(section)) if f.metadata["role"] in roles])
+
+
+def flags(section: Section, names: Collection[str]) -> str:
+    """These fields as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
+    pairs = {flag(type(section), f): getattr(section, f.name) for f in settable(type(section)) if f.name in names}
+    return " ".join(as_flag(name, value) for name, value in sorted(pairs.items()))
+
+
+def as_flag(name: str, value: Any) -> str:
+    """A shell-quoted `--flag value`, with = where the value would be taken for a flag."""
+    between = "=" if isinstance(value, str) and value.startswith("-") else " "
+    return f"{name}{between}{shlex.quote(to_text(value))}"
 
 
 def result_values(section: Section) -> dict:
@@ -181,7 +257,7 @@ def parse_text(f: dataclasses.Field, text: str, name: str) -> Any:
     if f.type is str:
         return check(f, text, name)
     try:
-        value = json.loads(text)
+        value = from_text(text)
     except ValueError:
         value = text
     return check(f, value, name)
