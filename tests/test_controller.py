@@ -686,6 +686,15 @@ def test_a_dead_worker_is_an_error_at_once():
                 job.result(timeout=60)
 
 
+def fail(number):
+    raise UserError("env.id: the port is taken")
+
+
+def test_what_a_workers_preparation_raises_reaches_its_first_task():
+    with pytest.raises(UserError, match="the port is taken"), workers(1, fail) as pool:
+        pool.submit(pow, 2, 3).result(timeout=60)
+
+
 def test_workers_have_one_thread_each():
     with workers(1) as pool:
         assert pool.submit(torch.get_num_threads).result(timeout=60) == 1

@@ -19,6 +19,7 @@ CHANGES = [
 
 # Key -> the test elsewhere that compares bytes.
 TESTED_ELSEWHERE = {
+    "env.instances": "test_user_environments.py::test_results_do_not_depend_on_the_number_of_instances",
     "evaluate.shards": "test_scripts.py::test_shards_of_the_test_are_merged_into_the_same",
     "ctrl.workers": "cluster/test_cluster.py::test_the_controller_over_two_nodes_gives_the_same",
 }
@@ -28,7 +29,6 @@ EXPLAINED = {
     "device": "names hardware, whose last bits differ by nature; another machine makes no result stale either",
     "ctrl.display": "draws progress bars on a terminal",
     "rollouts.agent": "names a folder; the digests of the agent in it count",
-    "rollouts.num_rollouts": "the list of the rollouts' files counts",
 }
 
 STAGES = {

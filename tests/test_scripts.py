@@ -148,3 +148,16 @@ def test_rollouts_of_another_shape_are_named(tiny_run, tmp_path):
     np.savez(tmp_path / "x.npz", **arrays, rewards=np.zeros(9, np.float32), terminals=np.zeros(9, np.float32))
     done = run_script("encode_latents", "--logdir", tiny_run, "--data-dir", tmp_path, check=False)
     assert "x.npz: expected frames shaped (64, 64, 3) as V was trained on, found (32, 32, 3)" in done.stderr
+
+
+def test_a_users_traceback_is_in_the_log_file_alone(tmp_path):
+    text = (
+        "import gymnasium as gym\ndef make(**options):\n    raise OSError('no level')\ngym.register('Bad-v0', make)\n"
+    )
+    (tmp_path / "bad_env.py").write_text(text)
+    flags = ["--env-id", "Bad-v0", "--env-import", "bad_env", "--data-dir", "data", "--shard", 0, "--log", "out.log"]
+    result = run_script("collect_rollouts", *flags, cwd=tmp_path, check=False)
+    line = "error: env.id: the environment raised OSError: no level (bad_env.py, line 3)"
+    assert result.returncode == 1 and "Traceback" not in result.stderr and result.stderr.strip().endswith(line)
+    logged = (tmp_path / "out.log").read_text()
+    assert "Traceback" in logged and "raise OSError('no level')" in logged and logged.strip().endswith(line)

@@ -269,6 +269,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     modules = {
         "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
         "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
+        "instances": "rollouts_shard", "pictures": "rollouts_shard", "reuse": "rollouts_shard", "user_code": None,
         "training": "vae", "graphs": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents",
         "sequences": "mdrnn", "mdrnn": "mdrnn", "mdrnn_training": "mdrnn", "agent": "ctrl", "controller": "ctrl",
         "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "scores": "evaluate", "on_policy": None,

@@ -1,6 +1,7 @@
 """Other networks than the paper's: V of any size or class, M of other cells and layers, C with other features."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from worldmodels.instances import make_gymnasium
 from worldmodels.mdrnn import MDRNN, get_loss, to_cell
 from worldmodels.on_policy import EarlierAgent
 from worldmodels.settings import UserError
-from worldmodels.vae import VAE, ConvVAE, conv_vae_loss_fn, encode, make_vae
+from worldmodels.vae import VAE, ConvVAE, calls_of, conv_vae_loss_fn, encode, make_vae
+from worldmodels.vae_training import batch_functions
 
 CPU = torch.device("cpu")
 SIZES = [(32, 32), (40, 56), (32, 96), (64, 64), (64, 128), (96, 96), (128, 128), (112, 80)]
@@ -131,6 +133,47 @@ def test_a_class_of_ones_own_is_v(mine):
 def test_classes_that_cannot_be_v_are_named(mine, model, message):
     with pytest.raises(UserError, match=message):
         make_vae(model, 3, 5, 20, 30)
+
+
+@pytest.mark.parametrize(
+    "part, statement, words",
+    [
+        ("__init__", "nn.Cnv2d", "AttributeError: module 'torch.nn' has no attribute 'Cnv2d'"),
+        ("__init__", "raise SystemExit", "SystemExit"),
+        ("start_at", "raise ValueError", "ValueError"),
+        ("forward", "raise RuntimeError('too many')", "RuntimeError: too many"),
+        ("forward", "raise torch.OutOfMemoryError", ""),
+    ],
+)
+def test_what_a_v_of_ones_own_raises_names_it_in_one_line(tmp_path, monkeypatch, part, statement, words):
+    text = f"""
+import torch
+from torch import nn
+from worldmodels.vae import ConvVAE
+
+
+class Mine(ConvVAE):
+    def {part}(self, *arguments):
+        {statement}
+        return super().{part}(*arguments)
+"""
+    (tmp_path / "raising_vae.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("raising_vae", None)
+
+    def use() -> None:
+        vae = make_vae("raising_vae:Mine", 3, 4, 32, 32)
+        with calls_of(vae):
+            vae.start_at(torch.ones(3))
+        batch_functions(vae, None, 1.0, CPU)[0](torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
+
+    if not words:
+        with pytest.raises(torch.OutOfMemoryError):
+            use()
+        return
+    with pytest.raises(UserError, match=rf"^vae.model: raising_vae:Mine raised {words} \(raising_vae.py, line 9\)$"):
+        use()
 
 
 @pytest.mark.parametrize("text, why", [("(", "SyntaxError"), ("x", "NameError: name 'x' is not defined")])

@@ -231,8 +231,8 @@ class Instance:
 class Instances:
     """The environments of one configuration that this process keeps, see env.instances and env.reuse.
 
-    The first one is made at once and tells what all have in common. After an error they are better left to the end of
-    the process than closed: a library that could not draw may end the process before the error is told.
+    The first one is made at once and tells what all have in common. After an error they are not closed: a library that
+    could not draw may end the process there, before the error is told.
 
     Attributes:
         config: in which env.frames is settled, and env.reuse once they play.
