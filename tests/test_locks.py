@@ -57,6 +57,18 @@ def test_a_second_program_is_told_of_the_first_and_touches_nothing(tmp_path, pyt
     checkpoint.claim_folder(tmp_path, "shard_1")  # which has a writer of its own
 
 
+def test_a_folder_that_nobody_claims_keeps_its_files(tmp_path, python):
+    """A film may go to any folder of the user's, and a second program's files are none of ours."""
+    file = tmp_path / f".film.gif.{'0' * 16}.tmp"
+    file.touch()
+    checkpoint.prepare_folder(tmp_path)
+    assert file.exists()
+    python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
+    with pytest.raises(UserError, match="expected no other program"):
+        checkpoint.claim_folder(tmp_path)
+    assert file.exists()
+
+
 def test_the_lock_of_a_killed_program_is_free(tmp_path, python):
     process = python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
     process.kill()
@@ -113,7 +125,7 @@ def test_a_reader_never_sees_a_damaged_file_while_two_write_it(tmp_path):
         writer.start()
     while any(writer.is_alive() for writer in writers):
         assert len(set(checkpoint.read_json(path)["numbers"])) <= 1
-        checkpoint.prepare_folder(tmp_path)  # what is being written is no leftover
+        locks.remove_leftovers(tmp_path)  # what is being written is none
     assert not errors and os.listdir(tmp_path) == ["best.json"]
 
 
