@@ -88,7 +88,8 @@ def test_a_program_that_was_told_to_end_is_waited_for(tmp_path, python):
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path, python):
-    fork = f"{REPORT} if os.fork() else (os.close(1), os.close(2))"
+    # The child reports: the lock is its parent's alone only once the child has run.
+    fork = f"os.fork() or ({REPORT}, os.close(1), os.close(2))"
     process = python(HOLD.format(folder=str(tmp_path), more=f"import os; {fork}; time.sleep(5)"))
     process.kill()
     process.wait()
