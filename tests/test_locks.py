@@ -96,6 +96,28 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path, python):
     checkpoint.claim_folder(tmp_path)
 
 
+def test_another_users_lock_on_nfs_stays(tmp_path, monkeypatch):
+    """NFS needs a file that is open for writing, which another user's may not be."""
+    path = tmp_path / ".lock"
+    path.write_text('{"program": "train_vae.py", "pid": 5, "host": "node7", "since": "noon"}')
+
+    def open_file(file, flags, *more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(file, flags, *more)
+
+    def refuse(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    opened = os.open
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_file)
+        with pytest.raises(UserError, match=r"found train_vae.py \(process 5 on node7, since noon\); if it"):
+            locks.claim(tmp_path)
+    assert path.exists()
+
+
 def test_a_file_system_without_locks_is_told_of_once_and_works(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
