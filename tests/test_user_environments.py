@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import pickle
+import random
 import sys
 import sysconfig
 from functools import partial
@@ -506,6 +507,37 @@ def test_an_environment_that_remembers_is_made_for_each_episode(dots, caplog, ke
     assert ("a reset does not forget all: " in caplog.text) == (expected == "never")
     instances.close()
     vars(np).pop("kept", None)
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ("torch.full((2,), number, dtype=torch.bfloat16)", ".kept"),
+        ("torch.full((2,), number).to_sparse()", ""),  # Python cannot look into it
+        ("type('Loud', (), {'__repr__': lambda self: 1 / 0})()", ""),
+        ("{type('Loud', (), {'__repr__': lambda self: 1 / 0})(): number}", ""),
+        ("type('Closed', (dict,), {'items': lambda self: 1 / 0})(a=number)", ""),
+        ("type('Dark', (), {'__getattribute__': lambda self, name: 1 / 0})()", ""),
+        ("{number, 'a'}", ".kept"),
+        ("random.Random(number)", ".kept"),
+        ("[np.full(3, number), None]", ".kept[0]"),
+    ],
+)
+def test_parts_of_any_kind_are_looked_at_or_passed(dots, caplog, value, words):
+    """Each is kept from one episode to the next, with another number."""
+    names, step = {"torch": torch, "np": np, "random": random}, dots.Dot.step
+
+    def remember(self, action):
+        self.kept = eval(value, {**names, "number": self.t})
+        return step(self, action)
+
+    dots.Dot.step = remember
+    instances = Instances(dataclasses.replace(dot(), reuse="auto"))
+    with caplog.at_level(logging.INFO, "worldmodels"):
+        instances.settle_reuse()
+    assert instances.config.reuse == ("never" if words else "always")
+    assert caplog.text.strip().endswith(words)
+    instances.close()
 
 
 def test_another_instance_that_cannot_be_made_hints_at_the_limit(dots):

@@ -8,6 +8,8 @@ import hashlib
 import random
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
+from types import ModuleType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 SEEDS = 11, 12, 13  # of the episodes that are tried
 STEPS = 8  # of each
-DEEPEST, MOST = 12, 20_000  # of nested parts that are looked at
+MOST = 20_000  # parts that are looked at
+PLAIN = (NoneType, bool, int, float, complex, str, bytes, np.generic)
 
 
 def is_built_on_box2d(env: gym.Env) -> bool:
@@ -51,7 +54,7 @@ def find_memory(instance: "Instance", actions: list) -> str:
     return "" if new == second == third else "something, since the same seed and actions give another episode"
 
 
-def episode(instance: "Instance", seed: int, actions: list) -> tuple[dict[str, Any], list[tuple]]:
+def episode(instance: "Instance", seed: int, actions: list) -> tuple[dict[str, str], list[tuple]]:
     """The environment's parts after the reset, and what each step gave."""
     results = [(instance.reset(seed).tobytes(),)]
     parts = snapshot(instance.env)
@@ -63,37 +66,42 @@ def episode(instance: "Instance", seed: int, actions: list) -> tuple[dict[str, A
     return parts, results
 
 
-def snapshot(root: Any) -> dict[str, Any]:
+def snapshot(root: Any) -> dict[str, str]:
     """The plain values that make up an object, by their paths; of what Python cannot look into, the type."""
-    parts: dict[str, Any] = {}
-    seen: set[int] = set()
-    queue = deque([(root, type(root).__name__, 0)])
+    parts: dict[str, str] = {}
+    seen: dict[int, Any] = {}  # the objects, so that none of them ends and leaves its number to another
+    queue = deque([(root, type(root).__name__)])
     while queue and len(parts) < MOST:
-        value, path, depth = queue.popleft()
-        if value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic)):
-            parts[path] = repr(value)
-        elif isinstance(value, torch.Tensor) or (isinstance(value, np.ndarray) and not value.dtype.hasobject):
-            array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
-            parts[path] = array.shape, hashlib.blake2b(array.tobytes()).digest()
-        elif isinstance(value, np.random.Generator):
-            parts[path] = repr(value.bit_generator.state)
-        elif isinstance(value, random.Random):
-            parts[path] = value.getstate()
-        elif isinstance(value, (type, type(np), gym.Space)) or callable(value) or depth > DEEPEST or id(value) in seen:
-            continue  # a space keeps a generator of its own, for sample() alone
-        else:
-            seen.add(id(value))
-            parts[path] = type(value).__qualname__
-            queue += [(part, f"{path}{name}", depth + 1) for name, part in inner(value)]
+        value, path = queue.popleft()
+        try:
+            parts[path], inside = look(value)
+        except Exception:  # of code that is not ours, such as a __repr__
+            parts[path], inside = type(value).__qualname__, []
+        if inside and id(value) not in seen:
+            seen[id(value)] = value
+            queue += [(part, f"{path}{name}") for name, part in inside]
     return parts
 
 
-def inner(value: Any) -> list[tuple[str, Any]]:
-    """The parts of a container or of an object, with what leads there."""
-    if isinstance(value, Mapping):
-        return [(f"[{key!r}]", part) for key, part in list(value.items())]
-    if isinstance(value, (list, tuple, deque)):
-        return [(f"[{number}]", part) for number, part in enumerate(list(value))]
+def look(value: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """A plain value as text, or the type of an object, and the parts of a container or of an object by their names."""
+    kind = type(value).__qualname__
+    if isinstance(value, PLAIN):
+        return repr(value), []
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.shape} {hashlib.blake2b(value.tobytes()).hexdigest()}", []
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state), []
+    if isinstance(value, random.Random):
+        return repr(value.getstate()), []
+    if isinstance(value, (type, ModuleType, gym.Space)) or callable(value):
+        return kind, []  # a space keeps a generator of its own, for sample() alone
     if isinstance(value, (set, frozenset)):
-        return [("{}", sorted(map(repr, value)))]
-    return [(f".{name}", part) for name, part in list(getattr(value, "__dict__", {}).items())]
+        return repr(sorted(repr(part) for part in value)), []
+    if isinstance(value, Mapping):
+        return kind, [(f"[{key!r}]", part) for key, part in islice(value.items(), MOST)]
+    if isinstance(value, (list, tuple, deque)):
+        return kind, [(f"[{number}]", part) for number, part in enumerate(islice(value, MOST))]
+    return kind, [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
