@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import random
+import shlex
 import sys
 import sysconfig
 from functools import partial
@@ -16,7 +17,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from worldmodels import checkpoint, controller, evaluation, interrupts, replays
+from worldmodels import checkpoint, cli, controller, evaluation, interrupts, preflight, replays, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash, WorldModel
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
@@ -25,7 +26,7 @@ from worldmodels.envs import GymnasiumLanes, choose_backend, make_lanes, tell_ba
 from worldmodels.instances import Instances, make_gymnasium
 from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.pictures import PictureError, Pictures
-from worldmodels.rollouts import collect_shard, plan_actions
+from worldmodels.rollouts import collect_shard, plan_actions, run
 from worldmodels.settings import UserError
 from worldmodels.user_code import describe_error, user_code
 from worldmodels.vae import ConvVAE
@@ -349,11 +350,24 @@ def test_pictures_that_show_nothing_are_told(dots, tmp_path, caplog, render, wor
         assert text in caplog.text and bool(caplog.text) == bool(text)
 
 
-def test_rollouts_make_their_environment_once(dots, tmp_path):
-    rollouts = RolloutsConfig(num_rollouts=4, shard_size=4, seq_len=9, env_name="Dot-v0")
-    collect_shard(str(tmp_path / "data"), dot(), rollouts, 1, 0)
-    assert len(dots.STARTS) == 2  # the first one told that pictures have to be rendered
+@pytest.mark.parametrize(
+    "changes, starts",
+    [
+        ({}, 1),
+        ({"init": "self.world = type('b2World', (), {'__module__': 'Box2D'})()"}, 4),  # the first one plays, too
+        ({"step": "setattr(self, 'last', self.t) or value"}, 1 + 4),  # the first one was tried
+    ],
+)
+def test_the_rollouts_program_starts_no_environment_in_vain(dots, tmp_path, changes, starts):
+    env, data = dataclasses.replace(dot(**changes), reuse="auto"), tmp_path / "data"
+    flags = ["--num-rollouts", "4", "--shard-size", "4", "--seq-len", "9", "--shard", "0", "--data-dir", str(data)]
+    parser = cli.parser("", EnvConfig, RolloutsConfig)
+    parser.add_argument("--controller")
+    parser.add_argument("--shard", type=int)
+    run(parser.parse_args([*shlex.split(settings.options(env)), *flags]))
+    assert len(dots.STARTS) == 1 + starts  # the very first one told that pictures have to be rendered
     assert set(map(id, dots.STARTS)) == set(map(id, dots.CLOSES))
+    assert checkpoint.read_json(data / "00000.json")["action_space"]["env"] == preflight.stamp(env)
 
 
 @pytest.fixture(scope="module")

@@ -265,19 +265,22 @@ class Instances:
         """Find out what env.reuse: auto means; for an environment with a memory, say what it keeps."""
         if self.config.reuse != "auto":
             return
-        numbers = np.random.default_rng(1).normal(size=(reuse.STEPS, self.codec.size))
-        actions = [self.codec.decode(vector) for vector in self.codec.snap(torch.from_numpy(numbers)).float().numpy()]
         if not self.members:
             self.add()
-        memory = reuse.find_memory(self.members[0], actions)
-        self.played = True
-        self.config = dataclasses.replace(self.config, reuse="never" if memory else "always")
+        remembers = reuse.is_built_on_box2d(self.members[0].env)
+        if not remembers:
+            numbers = torch.from_numpy(np.random.default_rng(1).normal(size=(reuse.STEPS, self.codec.size)))
+            actions = [self.codec.decode(vector) for vector in self.codec.snap(numbers).float().numpy()]
+            self.played = True
+            if memory := reuse.find_memory(self.members[0], actions):
+                remembers = True
+                log.info(
+                    "env.reuse: each episode gets a new %s, since a reset does not forget all: %s",
+                    self.config.id, memory,
+                )  # fmt: skip
+        self.config = dataclasses.replace(self.config, reuse="never" if remembers else "always")
         for member in self.members:
             member.config = self.config
-        if memory and not reuse.is_built_on_box2d(self.members[0].env):
-            log.info(
-                "env.reuse: each episode gets a new %s, since a reset does not forget all: %s", self.config.id, memory
-            )
 
     def add(self) -> None:
         try:

@@ -39,10 +39,9 @@ def find_memory(instance: "Instance", actions: list) -> str:
     look as when it was new, since many environments make a part when they first need it.
 
     Args:
+        instance: new, and without a Box2D world.
         actions: of the environment, STEPS of them.
     """
-    if is_built_on_box2d(instance.env):
-        return "the order of contacts in its Box2D world"
     _, new = episode(instance, SEEDS[0], actions)
     episode(instance, SEEDS[1], actions[: STEPS // 2])
     before, second = episode(instance, SEEDS[0], actions)

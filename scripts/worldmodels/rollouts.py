@@ -17,7 +17,7 @@ from worldmodels import checkpoint, cli, locks, preflight, seeding, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, RolloutsConfig, num_shards, shard_files, shard_name
 from worldmodels.envs import EnvPoolLanes, GymnasiumLanes, choose_backend, describe, make_lanes, tell_backend, versions
-from worldmodels.instances import Instances, action_space
+from worldmodels.instances import Instances
 from worldmodels.settings import UserError
 from worldmodels.workers import workers
 
@@ -150,6 +150,7 @@ def collect_shard(
     threads: int = 1,
     load_agent: Callable[[str], Agent] | None = None,
     origin: dict | None = None,
+    instances: Instances | None = None,
 ) -> dict:
     """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
 
@@ -158,6 +159,7 @@ def collect_shard(
     Args:
         load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
         origin: what the summary says of where the shard comes from, see cli.origin.
+        instances: the environments to play in, which are closed at the end; by default their own.
 
     Returns:
         The summary: backend, versions, the agent if there is one, the action space, and of each file its digest, steps,
@@ -172,7 +174,7 @@ def collect_shard(
         slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
         groups["gymnasium" if slow else "envpool"].append(episode)
     episodes_made = {}
-    instances = Instances(env)
+    instances = instances or Instances(env)
     for name, episodes in groups.items():
         # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
         for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
@@ -298,9 +300,9 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     run = cli.run_config(args)
     env = settings.from_args(args, EnvConfig)
     rollouts = settings.from_args(args, RolloutsConfig, env_name=env.id, env_kwargs=env.kwargs)
-    codec = ActionCodec(action_space(env))
-    preflight.check_flag(args.controller, codec.summary)
-    check_noise(rollouts, codec)
+    instances = Instances(env)
+    preflight.check_flag(args.controller, instances.codec.summary)
+    check_noise(rollouts, instances.codec)
     checkpoint.prepare_folder(run.data_dir)
     tell_backend(env)
     shards = num_shards(rollouts.num_rollouts, rollouts.shard_size)
@@ -312,10 +314,12 @@ def run(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = No
     if args.shard is not None:
         models = [f"{rollouts.agent}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")] if load_agent else []
         origin = cli.origin(args, models)
-        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, args.threads, load_agent, origin)]
+        more = args.threads, load_agent, origin, instances
+        summaries = [collect_alone(run.data_dir, env, rollouts, run.seed, args.shard, *more)]
     else:
-        more = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
-        summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **more)
+        instances.close()  # before the workers make theirs: some simulators allow one at a time
+        settings_of_all = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
+        summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **settings_of_all)
     episodes = [episode for summary in summaries for episode in summary["episodes"].values()]
     cli.log.info(
         "rollouts: %d episodes of %s, %d steps, mean return %.1f, in %s",
