@@ -137,7 +137,7 @@ def test_the_mixture_mixes():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"policy": "mixture", "mixture": {"uo": 1.0}}, "rollouts.mixture: expected positive, finite weights of random"),
+        ({"policy": "mixture", "mixture": {"uo": 1.0}}, "rollouts.mixture: expected positive, finite weights of ra"),
         ({"policy": "mixture", "mixture": {}}, "rollouts.mixture: expected positive, finite weights"),
         ({"policy": "ou", "ou_mean": [0.0]}, "rollouts.ou_mean: expected 3 numbers, one an action, or none, found 1"),
     ],
