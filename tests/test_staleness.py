@@ -252,6 +252,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             idle = f.metadata["role"] == settings.RUNTIME or f"{section}.{key}" in IDLE
             stale = nothing if idle else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
+    table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("rollouts_shard"))
     table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("latents"))
     # Other jobs play the test; they do not look for what one job has played.
     table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))
