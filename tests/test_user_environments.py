@@ -2,13 +2,16 @@
 
 import dataclasses
 import logging
+import os
 import pickle
 import sys
+import sysconfig
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from worldmodels import interrupts
 from worldmodels.actions import ActionCodec
@@ -21,7 +24,7 @@ from worldmodels.mdrnn import MDRNN, to_cell
 from worldmodels.pictures import PictureError, Pictures
 from worldmodels.rollouts import collect_shard, plan_actions
 from worldmodels.settings import UserError
-from worldmodels.user_code import user_code
+from worldmodels.user_code import describe_error, user_code
 from worldmodels.vae import ConvVAE
 
 ENVIRONMENT = """
@@ -240,6 +243,17 @@ def test_an_error_in_close_hides_nothing(dots, caplog):
     with caplog.at_level(logging.INFO, "worldmodels"):
         assert len(play(dot(close="raise RuntimeError('late')"))) == 4
     assert "close() raised RuntimeError: late (my_dots.py, line" in caplog.text
+
+
+@pytest.mark.parametrize("folder", [ROOT / "scripts", sysconfig.get_path("stdlib")])
+def test_an_error_is_placed_in_the_users_module_whatever_its_folder_is_called(folder):
+    """Also beside the project's scripts and beside Python's own modules, where the paths begin in the same way."""
+    path, scope = f"{folder}_mine/dot.py", {}
+    exec(compile("def step(): 1 / 0", path, "exec"), scope)
+    with pytest.raises(ZeroDivisionError) as raised:
+        scope["step"]()
+    place = path.removeprefix(f"{os.getcwd()}/")
+    assert describe_error(raised.value) == f"ZeroDivisionError: division by zero ({place}, line 1)"
 
 
 def test_signals_pass_through_a_users_code():

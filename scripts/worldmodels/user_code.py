@@ -2,7 +2,6 @@
 
 import os
 import re
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import torch
 
+from worldmodels.fingerprint import PACKAGE, is_installed
 from worldmodels.settings import UserError
 
 LONGEST = 300  # characters of an error's text that fit into a line
-OURS = str(Path(__file__).parents[1])
-STDLIB = sysconfig.get_path("stdlib")
 # Files that pass calls on: an error that ends there was caused by their caller or by what they called.
-PASSING = re.compile(r"/gymnasium/(wrappers|utils|core|envs/registration)|/(torch|numpy)/|^<|^" + re.escape(OURS))
+PASSING = re.compile(r"/gymnasium/(wrappers|utils|core|envs/registration)|/(torch|numpy)/|^<")
 DRAWS = re.compile(r"mujoco|glfw|pyglet|OpenGL|NoSuchDisplay|gladLoadGL|\bEGL\b|\bDISPLAY\b")
 DISPLAY_HINT = "; without a display, set MUJOCO_GL=egl (or osmesa), or start the command under xvfb-run"
 
@@ -29,17 +27,23 @@ def place(error: BaseException) -> str:
     while chain[-1].__cause__ is not None and len(chain) < 9:  # gymnasium.make raises some errors anew
         chain.append(chain[-1].__cause__)
     frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
-    for choice in (is_users, lambda file: not PASSING.search(file), lambda file: not file.startswith(OURS)):
+    frames = [frame for frame in frames if not is_ours(Path(frame.filename))]
+    for choice in (is_users, lambda file: not PASSING.search(file), lambda file: True):
         for frame in frames:
             if choice(frame.filename):
                 return f"{shorten(frame.filename)}, line {frame.lineno}"
     return ""
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is one of the project's programs or of its library."""
+    return path.is_relative_to(PACKAGE.parent)
+
+
 def is_users(file: str) -> bool:
     """Whether a file is neither ours nor of an installed package nor of Python itself."""
-    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
-    return not (installed or file.startswith(("<", OURS, STDLIB)))
+    path = Path(file)
+    return not (file.startswith("<") or is_ours(path) or is_installed(path))
 
 
 def shorten(file: str) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from worldmodels.fingerprint import PACKAGE, is_installed, is_standard, users_files
+from worldmodels.fingerprint import is_standard, users_files
+from worldmodels.user_code import is_users
 
 log = logging.getLogger("worldmodels")
 
@@ -46,8 +47,8 @@ def report_uncounted(modules: Iterable[str]) -> None:
     if multiprocessing.parent_process():  # the program itself has named them
         return
     paths = {name: Path(getattr(sys.modules.get(name), "__file__", None) or "") for name in modules}
-    own = {path for name, path in paths.items() if path.is_file() and not (is_standard(name) or is_installed(path))}
-    own = {path for path in own - CHECKED if not path.is_relative_to(PACKAGE.parent)}
+    own = {path for name, path in paths.items() if path.is_file() and is_users(str(path)) and not is_standard(name)}
+    own -= CHECKED
     CHECKED.update(own)
     counted = {os.path.realpath(path) for name in NAMED for path in users_files(name).values()} if own else set()
     for path in sorted(own):
