@@ -12,7 +12,7 @@ from conftest import run_snakemake
 
 from worldmodels import users
 from worldmodels.config import EnvConfig, WMVAEConfig
-from worldmodels.envs import make_gymnasium
+from worldmodels.instances import make_gymnasium
 from worldmodels.settings import UserError
 
 ENV = """
