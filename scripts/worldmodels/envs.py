@@ -113,7 +113,7 @@ class GymnasiumLanes:
     @property
     def groups(self) -> list[np.ndarray]:
         """The lanes that can be played side by side, see env.instances."""
-        lanes, most = np.arange(len(self.seeds)), self.config.instances or len(self.seeds)
+        lanes, most = np.arange(len(self.seeds)), self.instances.prepare(len(self.seeds))
         return [lanes[start : start + most] for start in range(0, len(lanes), most)]
 
     def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:
