@@ -57,6 +57,18 @@ def test_a_second_program_is_told_of_the_first_and_touches_nothing(tmp_path, pyt
     checkpoint.claim_folder(tmp_path, "shard_1")  # which has a writer of its own
 
 
+def test_a_folder_that_nobody_claims_keeps_its_files(tmp_path, python):
+    """A film may go to any folder of the user's, and a second program's files are none of ours."""
+    file = tmp_path / f".film.gif.{'0' * 16}.tmp"
+    file.touch()
+    checkpoint.prepare_folder(tmp_path)
+    assert file.exists()
+    python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
+    with pytest.raises(UserError, match="expected no other program"):
+        checkpoint.claim_folder(tmp_path)
+    assert file.exists()
+
+
 def test_the_lock_of_a_killed_program_is_free(tmp_path, python):
     process = python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
     process.kill()
@@ -76,11 +88,34 @@ def test_a_program_that_was_told_to_end_is_waited_for(tmp_path, python):
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path, python):
-    fork = f"{REPORT} if os.fork() else (os.close(1), os.close(2))"
+    # The child reports: the lock is its parent's alone only once the child has run.
+    fork = f"os.fork() or ({REPORT}, os.close(1), os.close(2))"
     process = python(HOLD.format(folder=str(tmp_path), more=f"import os; {fork}; time.sleep(5)"))
     process.kill()
     process.wait()
     checkpoint.claim_folder(tmp_path)
+
+
+def test_another_users_lock_on_nfs_stays(tmp_path, monkeypatch):
+    """NFS needs a file that is open for writing, which another user's may not be."""
+    path = tmp_path / ".lock"
+    path.write_text('{"program": "train_vae.py", "pid": 5, "host": "node7", "since": "noon"}')
+
+    def open_file(file, flags, *more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(file, flags, *more)
+
+    def refuse(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    opened = os.open
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_file)
+        with pytest.raises(UserError, match=r"found train_vae.py \(process 5 on node7, since noon\); if it"):
+            locks.claim(tmp_path)
+    assert path.exists()
 
 
 def test_a_file_system_without_locks_is_told_of_once_and_works(tmp_path, monkeypatch, caplog):
@@ -113,7 +148,7 @@ def test_a_reader_never_sees_a_damaged_file_while_two_write_it(tmp_path):
         writer.start()
     while any(writer.is_alive() for writer in writers):
         assert len(set(checkpoint.read_json(path)["numbers"])) <= 1
-        checkpoint.prepare_folder(tmp_path)  # what is being written is no leftover
+        locks.remove_leftovers(tmp_path)  # what is being written is none
     assert not errors and os.listdir(tmp_path) == ["best.json"]
 
 

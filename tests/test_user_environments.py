@@ -6,6 +6,8 @@ import os
 import pickle
 import sys
 import sysconfig
+from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +15,11 @@ import pytest
 import torch
 from conftest import ROOT
 
-from worldmodels import interrupts
+from worldmodels import checkpoint, controller, evaluation, interrupts, replays
 from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash, WorldModel
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
-from worldmodels.controller import Worker
+from worldmodels.controller import Controller, Worker
 from worldmodels.envs import GymnasiumLanes, choose_backend, make_lanes, tell_backend
 from worldmodels.instances import Instances, make_gymnasium
 from worldmodels.mdrnn import MDRNN, to_cell
@@ -26,6 +28,7 @@ from worldmodels.rollouts import collect_shard, plan_actions
 from worldmodels.settings import UserError
 from worldmodels.user_code import describe_error, user_code
 from worldmodels.vae import ConvVAE
+from worldmodels.workers import workers
 
 ENVIRONMENT = """
 import sys
@@ -388,6 +391,58 @@ def test_results_do_not_depend_on_the_number_of_instances(dots, world):
 def test_lanes_are_made_once_and_reset(dots, world):
     evaluate(world, dot(step="value[:2] + (self.t > 2,) + value[3:]"), 3)
     assert len(dots.STARTS) == 1 + 5  # the first one told that pictures have to be rendered
+
+
+@pytest.fixture
+def logdir(tmp_path) -> str:
+    """V, M and C, untrained, for the dots."""
+    vae, mdrnn, linear = ConvVAE(3, 8, 32, 32), MDRNN(8, 3, 16, 2), Controller(8, 16, 3)
+    images = {"img_channels": 3, "latent_size": 8, "height": 32, "width": 32}
+    sizes = {"latent_size": 8, "action_size": 3, "hidden_size": 16, "gmm_components": 2, "squash": []}
+    for stage, model, config in (("vae", vae, images), ("mdrnn", mdrnn, sizes), ("ctrl", linear, sizes)):
+        checkpoint.write_best(tmp_path / stage, {"state_dict": model.state_dict(), "config": config})
+    return str(tmp_path)
+
+
+# Each environment has a process of its own, which only close() ends.
+SIMULATOR = {
+    "init": "import multiprocessing, time; self.process = multiprocessing.get_context('fork').Process("
+            "target=time.sleep, args=(60,)); self.process.start(); open('starts', 'a').write('x')",
+    "close": "self.process.kill() or open('closes', 'a').write('x')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["ctrl", "evaluate", "replay"])
+def test_a_worker_closes_its_environments_when_it_ends(dots, logdir, stage):
+    env = dot(**SIMULATOR)
+    if stage == "ctrl":
+        config = WMControllerConfig(env_name=env.id, squash=[], stall_limit=0)
+        prepared = controller.prepare_worker, logdir, env, "gymnasium", config, "cpu", 1
+        task = controller.evaluate_in_worker, np.zeros((2, 75)), [5, 6]
+    else:
+        prepared = evaluation.prepare_worker, logdir, env, "cpu"
+        task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replays.replay, 5)
+    with workers(1, *prepared) as pool:
+        pool.submit(*task).result(timeout=60)
+        starts = Path("starts").read_text()
+        assert len(Path("closes").read_text()) == 1  # the first one told that pictures have to be rendered
+    assert Path("closes").read_text() == starts == "x" * (2 if stage == "replay" else 3)
+
+
+def prepare_writer(number: int):
+    return partial(Path("closes").write_text, "x")
+
+
+def test_a_worker_in_which_a_task_raised_closes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with workers(1, prepare_writer) as pool:
+        assert pool.submit(pow, 2, 3).result(timeout=60) == 8
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result(timeout=60)
+    assert not Path("closes").exists()
+    with workers(1, prepare_writer) as pool:
+        assert pool.submit(pow, 2, 3).result(timeout=60) == 8
+    assert Path("closes").exists()
 
 
 def test_no_environment_is_closed_while_another_plays(dots, world):

@@ -30,13 +30,16 @@ def prepare_folder(path: str | Path) -> None:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
-    locks.remove_leftovers(path)
 
 
 def claim_folder(path: str | Path, unit: str = "") -> None:
-    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`."""
+    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`.
+
+    What killed programs left half-written there is removed.
+    """
     prepare_folder(path)
     locks.claim(path, unit)
+    locks.remove_leftovers(path)
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:

@@ -1,6 +1,6 @@
 """C: the controller (paper, section 2.4), and episodes of many controllers at once in worker processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import pairwise
@@ -212,8 +212,12 @@ def share_cores(cores: int, config: WMControllerConfig) -> tuple[int, int]:
 
 def prepare_worker(
     number: int, logdir: str, env: EnvConfig, backend: str, config: WMControllerConfig, device: str, threads: int
-) -> None:
-    """Load V and M once in a worker process, in which so many threads will step EnvPool's environments."""
+) -> Callable[[], None]:
+    """Load V and M once in a worker process, in which so many threads will step EnvPool's environments.
+
+    Returns:
+        What closes the worker's environments.
+    """
     global WORKER
     world = load_world_model(logdir, worker_device(device, number))
     instances = Instances(env)
@@ -221,6 +225,7 @@ def prepare_worker(
     if backend == "envpool":
         instances.close()  # it only told the actions
     WORKER = Worker(world, env, backend, config, squash, threads, instances)
+    return instances.close
 
 
 def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The official test, in gymnasium whatever the controller was trained in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 
 import torch
@@ -20,13 +20,14 @@ WIDTH = 8
 AGENT: tuple[WorldModel, Controller, Squash, Instances] | None = None
 
 
-def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> None:
-    """Load the agent once in a worker process."""
+def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> Callable[[], None]:
+    """Load the agent once in a worker process; what is returned closes the worker's environments."""
     global AGENT
     world, controller, saved = load_agent(logdir, worker_device(device_name, number))
     instances = Instances(env)
     squash = world.squash(saved["config"]["squash"], instances.space)
     AGENT = world, controller, squash, instances
+    return instances.close
 
 
 def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:

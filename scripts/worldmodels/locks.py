@@ -106,10 +106,14 @@ def mark_ending() -> None:
 
 
 def try_lock(path: Path) -> int | None:
-    """Lock a file: its descriptor, None if another process has it locked, -1 if the file system has no locks."""
+    """Lock a file: its descriptor, None if another process has it locked, -1 if the file system has no locks.
+
+    NFS locks no file that is open for reading only. Whether another user's file is locked is not known there: it counts
+    as locked.
+    """
     while True:
         try:
-            descriptor = open_lock(path)
+            descriptor, writable = open_lock(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         try:
@@ -123,6 +127,8 @@ def try_lock(path: Path) -> int | None:
             return None
         except OSError as error:
             os.close(descriptor)
+            if not writable:
+                return None
             if path.parent not in _without_locks:
                 _without_locks.add(path.parent)
                 log.warning(
@@ -135,11 +141,12 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def open_lock(path: Path) -> int:
+def open_lock(path: Path) -> tuple[int, bool]:
+    """Open a lock file: its descriptor, and whether it is open for writing."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:  # another user of the folder left it
-        return os.open(path, os.O_RDONLY)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666), True
+    except PermissionError:  # another user of the folder has made it
+        return os.open(path, os.O_RDONLY), False
 
 
 def write_holder(descriptor: int, record: dict) -> None:

@@ -222,6 +222,7 @@ def collect_alone(data_dir: str, env: EnvConfig, rollouts: RolloutsConfig, seed:
     """Collect one shard as `collect_shard` does, while no other process may collect the same."""
     checkpoint.prepare_folder(data_dir)
     with locks.claimed(data_dir, f"shard_{shard_name(shard)}"):
+        locks.remove_leftovers(data_dir)
         return collect_shard(data_dir, env, rollouts, seed, shard, *more)
 
 

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 
 import torch
 
 from worldmodels.settings import UserError
 
 FAILURE: Exception | None = None  # what this worker's preparation raised
+END: Finalize | None = None  # what this worker calls when it ends
 
 
 @contextmanager
@@ -27,6 +29,7 @@ def workers(count: int, prepare: Callable | None = None, *arguments, kind: str =
 
     Args:
         count: processes; of an MPI job all ranks but the first take part.
+        prepare: what it returns, if anything, is called when the worker ends and nothing in it has raised an error.
         kind: `processes` or `mpi`.
 
     A worker that dies makes every pending and later result raise BrokenExecutor at once. On any error the workers
@@ -38,19 +41,24 @@ def workers(count: int, prepare: Callable | None = None, *arguments, kind: str =
     pool = mpi_pool(prepare, arguments) if kind == "mpi" else process_pool(count, prepare, arguments)
     try:
         yield pool
+        pool.shutdown()  # here, so that a signal ends workers that do not end by themselves
     except BaseException:
         for child in multiprocessing.active_children():
             child.kill()
         pool.shutdown(wait=kind != "mpi", cancel_futures=True)  # of ranks at work, `leave` makes an end
         raise
-    pool.shutdown()
 
 
 def run_prepared(function: Callable, *arguments, **options):
     """function(*arguments), or the error that this worker's preparation ended with."""
     if FAILURE is not None:
         raise FAILURE
-    return function(*arguments, **options)
+    try:
+        return function(*arguments, **options)
+    except BaseException:
+        if END:
+            END.cancel()
+        raise
 
 
 class ProcessPool(ProcessPoolExecutor):
@@ -87,11 +95,15 @@ def start(number: int, prepare: Callable | None, arguments: tuple) -> None:
     torch.set_num_threads(1)
     if not prepare:
         return
+    global FAILURE, END
     try:
-        prepare(number, *arguments)
+        end = prepare(number, *arguments)
     except Exception as error:
-        global FAILURE
         FAILURE = error
+        return
+    if end:
+        # In processes and in ranks, and before Python waits there for the processes that an environment started.
+        END = Finalize(None, end, exitpriority=10)
 
 
 def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
