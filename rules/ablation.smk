@@ -61,6 +61,7 @@ use rule mdrnn as ablation_mdrnn with:
                 rollouts=True,
                 more=f"--memory-gb {CONFIG.vae.memory_gb}",
                 variant=ABLATION,
+                variants=VARIANTS,
             ),
             options=varied(VARIANTS, "mdrnn", LATENTS_FOR_M),
             rollouts="" if CONFIG.latents.precompute_latents else ROLLOUTS_USED,
@@ -94,6 +95,7 @@ use rule ctrl as ablation_ctrl with:
                 CONFIG.ctrl,
                 mpi=MPI,
                 variant=ABLATION,
+                variants=VARIANTS,
             ),
             options=varied(VARIANTS, "ctrl", CONFIG.env),
             code=code("train_controller.py", OF_ENV, OF_VAE),
@@ -132,10 +134,29 @@ use rule evaluate as ablation_evaluate with:
         ),
 
 
+def tested_variants(wildcards):
+    """The variants' tests; ends where earlier rollouts tell that a variant's C does not suit the actions or memory."""
+    for name, changes in VARIANTS.items():
+        sections = {
+            section: vary(getattr(CONFIG, section), changes)
+            for section in ("vae", "mdrnn", "ctrl")
+        }
+        controller = preflight.controller_settings(
+            types.SimpleNamespace(**sections), controller_memory()
+        )
+        try:
+            if not workflow.remote_exec:
+                preflight.check_recorded(ROLLOUT_SUMMARIES[0], controller, CONFIG.env)
+        except settings.UserError as error:
+            # No exception that Snakemake would wrap: this function is called only if the ablation is asked for.
+            sys.exit(f"config: {error} in the ablation's {name}")
+    return [f"{ABLATION}/{name}/eval.json" for name in VARIANTS]
+
+
 rule ablation:
     input:
         full=f"{LOGDIR}/eval.json",
-        variants=[f"{ABLATION}/{name}/eval.json" for name in VARIANTS],
+        variants=tested_variants,
     output:
         multiext(f"{ABLATION}/ablation", ".json", ".md"),
         figure=report(f"{ABLATION}/ablation.png", category="Ablation"),
