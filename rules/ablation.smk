@@ -134,29 +134,10 @@ use rule evaluate as ablation_evaluate with:
         ),
 
 
-def tested_variants(wildcards):
-    """The variants' tests; ends where earlier rollouts tell that a variant's C does not suit the actions or memory."""
-    for name, changes in VARIANTS.items():
-        sections = {
-            section: vary(getattr(CONFIG, section), changes)
-            for section in ("vae", "mdrnn", "ctrl")
-        }
-        controller = preflight.controller_settings(
-            types.SimpleNamespace(**sections), controller_memory()
-        )
-        try:
-            if not workflow.remote_exec:
-                preflight.check_recorded(ROLLOUT_SUMMARIES[0], controller, CONFIG.env)
-        except settings.UserError as error:
-            # No exception that Snakemake would wrap: this function is called only if the ablation is asked for.
-            sys.exit(f"config: {error} in the ablation's {name}")
-    return [f"{ABLATION}/{name}/eval.json" for name in VARIANTS]
-
-
 rule ablation:
     input:
         full=f"{LOGDIR}/eval.json",
-        variants=tested_variants,
+        variants=variant_tests(ABLATION, VARIANTS),
     output:
         multiext(f"{ABLATION}/ablation", ".json", ".md"),
         figure=report(f"{ABLATION}/ablation.png", category="Ablation"),

@@ -284,6 +284,35 @@ def controller_memory():
     return given * 1e6 if isinstance(given, (int, float)) else float("inf")
 
 
+def variant_tests(folder, variants):
+    """An input function: the variants' tests, in the folder of variants.
+
+    It ends where earlier rollouts tell that a variant's C does not suit the actions or the memory. Snakemake calls it
+    only if the ablation is asked for.
+    """
+
+    def tests(wildcards):
+        for name, changes in variants.items():
+            sections = {
+                section: vary(getattr(CONFIG, section), changes)
+                for section in ("vae", "mdrnn", "ctrl")
+            }
+            controller = preflight.controller_settings(
+                types.SimpleNamespace(**sections), controller_memory()
+            )
+            try:
+                if not workflow.remote_exec:
+                    preflight.check_recorded(
+                        ROLLOUT_SUMMARIES[0], controller, CONFIG.env
+                    )
+            except settings.UserError as error:
+                # No exception, which Snakemake would wrap.
+                sys.exit(f"config: {error} in the ablation's {name}")
+        return [f"{folder}/{name}/eval.json" for name in variants]
+
+    return tests
+
+
 # What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.
 FRAMES = CONFIG.rollouts.num_rollouts * CONFIG.rollouts.seq_len
 FRAME_MB = CONFIG.env.height * CONFIG.env.width * (1 if CONFIG.env.grey else 3) / 1e6
