@@ -61,6 +61,7 @@ use rule mdrnn as ablation_mdrnn with:
                 rollouts=True,
                 more=f"--memory-gb {CONFIG.vae.memory_gb}",
                 variant=ABLATION,
+                variants=VARIANTS,
             ),
             options=varied(VARIANTS, "mdrnn", LATENTS_FOR_M),
             rollouts="" if CONFIG.latents.precompute_latents else ROLLOUTS_USED,
@@ -94,6 +95,7 @@ use rule ctrl as ablation_ctrl with:
                 CONFIG.ctrl,
                 mpi=MPI,
                 variant=ABLATION,
+                variants=VARIANTS,
             ),
             options=varied(VARIANTS, "ctrl", CONFIG.env),
             code=code("train_controller.py", OF_ENV, OF_VAE),
@@ -135,7 +137,7 @@ use rule evaluate as ablation_evaluate with:
 rule ablation:
     input:
         full=f"{LOGDIR}/eval.json",
-        variants=[f"{ABLATION}/{name}/eval.json" for name in VARIANTS],
+        variants=variant_tests(ABLATION, VARIANTS),
     output:
         multiext(f"{ABLATION}/ablation", ".json", ".md"),
         figure=report(f"{ABLATION}/ablation.png", category="Ablation"),

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import sys
 import time
+import types
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -146,13 +147,16 @@ def options(*sections):
     return literally(options_text(*sections))
 
 
+def vary(section, changes):
+    """A section as a variant has it, whose changes are {section: {key: value}}."""
+    return dataclasses.replace(section, **changes.get(section.section, {}))
+
+
 def varied(variants, section, before):
     """The options of a section, and of the one before it, as the variant that a job's wildcard names has them."""
     original = getattr(CONFIG, section)
     texts = {
-        name: options_text(
-            before, dataclasses.replace(original, **changes.get(section, {}))
-        )
+        name: options_text(before, vary(original, changes))
         for name, changes in variants.items()
     }
     return lambda wildcards: texts[wildcards.variant]
@@ -183,12 +187,32 @@ def code(script, *users):
     return fingerprint(f"{workflow.basedir}/scripts/{script}", *named)
 
 
-def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
+def harmless_flags(sections):
+    """The flags of keys that cannot change a result, at all or under these sections' other values."""
+    flags = []
+    for section in sections:
+        idle = wm.idle(section, CONFIG)
+        harmless = [
+            f.name
+            for f in settings.settable(type(section))
+            if f.metadata["role"] in (settings.RUNTIME, settings.COUNT)
+            or f.name in idle
+        ]
+        flags.append(settings.flags(section, harmless))
+    return " ".join(filter(None, flags))
+
+
+def command(
+    script, *sections, rollouts=False, mpi=False, more="", variant="", variants=None
+):
     """The start of a job's command: the program and the flags that cannot change its result.
 
     The run's folder is LOGDIR or, for the wildcard `variant`, the folder of variants that is given.
 
     A function of `threads`: such params Snakemake does not count among the reasons to run a job again.
+
+    Args:
+        variants: {name: changes} of the wildcard `variant`, for sections that `varied` changes.
     """
     runner = f"{PYTHON} -m mpi4py.futures" if mpi else PYTHON
     parts = [runner, shlex.quote(f"{workflow.basedir}/scripts/{script}")]
@@ -198,20 +222,16 @@ def command(script, *sections, rollouts=False, mpi=False, more="", variant=""):
         parts.append(
             f"--num-rollouts {CONFIG.rollouts.num_rollouts} --shard-size {CONFIG.rollouts.shard_size}"
         )
-    for section in sections:
-        idle = wm.idle(section, CONFIG)
-        harmless = [
-            f.name
-            for f in settings.settable(type(section))
-            if f.metadata["role"] in (settings.RUNTIME, settings.COUNT)
-            or f.name in idle
-        ]
-        parts.append(settings.flags(section, harmless))
+    harmless = {
+        name: harmless_flags([vary(section, changes) for section in sections])
+        for name, changes in (variants or {"": {}}).items()
+    }
 
     def whole(wildcards, threads):
         logdir = f"{variant}/{wildcards.variant}" if variant else LOGDIR
+        flags = harmless[wildcards.variant if variants else ""]
         more_flags = [settings.as_flag("--logdir", logdir), f"--threads {threads}"]
-        return " ".join([*filter(None, parts), *more.split(), *more_flags])
+        return " ".join([*parts, flags, *more.split(), *more_flags])
 
     return whole
 
@@ -262,6 +282,35 @@ def controller_memory():
     if given is None:
         given = playing_memory(None, CONFIG.ctrl.max_workers, 1)
     return given * 1e6 if isinstance(given, (int, float)) else float("inf")
+
+
+def variant_tests(folder, variants):
+    """An input function: the variants' tests, in the folder of variants.
+
+    It ends where earlier rollouts tell that a variant's C does not suit the actions or the memory. Snakemake calls it
+    only if the ablation is asked for.
+    """
+
+    def tests(wildcards):
+        for name, changes in variants.items():
+            sections = {
+                section: vary(getattr(CONFIG, section), changes)
+                for section in ("vae", "mdrnn", "ctrl")
+            }
+            controller = preflight.controller_settings(
+                types.SimpleNamespace(**sections), controller_memory()
+            )
+            try:
+                if not workflow.remote_exec:
+                    preflight.check_recorded(
+                        ROLLOUT_SUMMARIES[0], controller, CONFIG.env
+                    )
+            except settings.UserError as error:
+                # No exception, which Snakemake would wrap.
+                sys.exit(f"config: {error} in the ablation's {name}")
+        return [f"{folder}/{name}/eval.json" for name in variants]
+
+    return tests
 
 
 # What memory the stages need: the frames of all rollouts, and of the part of them that vae.memory_gb lets in, MB.

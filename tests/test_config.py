@@ -13,6 +13,7 @@ from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from worldmodels import config, settings
 from worldmodels.config import SECTIONS, WMControllerConfig, WMMDNRNNConfig, WMVAEConfig
+from worldmodels.envs import choose_backend
 from worldmodels.settings import UserError
 
 
@@ -267,9 +268,23 @@ def test_only_keys_with_an_effect_count(case):
     assert not idle & names and counting <= names
 
 
-def test_gymnasium_as_the_backend_has_no_share_of_gymnasium():
-    loaded = config.load({"env": {"backend": "gymnasium"}})
-    assert "gymnasium_share" not in config.counting(loaded.rollouts, loaded)
+@pytest.mark.parametrize(
+    ("env", "certain"),
+    [
+        ({"backend": "gymnasium"}, True),
+        ({"kwargs": {"a": 1}}, True),
+        ({"import": "json"}, True),
+        ({"frames": "render"}, True),
+        ({}, False),
+        ({"frames": "observation"}, False),
+        ({"backend": "envpool", "import": "json"}, False),
+    ],
+)
+def test_episodes_of_gymnasium_alone_have_no_share_of_gymnasium(env, certain):
+    loaded = config.load({"env": env})
+    assert ("gymnasium_share" not in config.counting(loaded.rollouts, loaded)) == certain
+    if certain:
+        assert choose_backend(loaded.env) == "gymnasium"
 
 
 def test_options_do_not_depend_on_order_or_spelling():

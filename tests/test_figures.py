@@ -21,7 +21,7 @@ import plot_mdrnn
 import plot_run
 import plot_vae
 import replay_episodes
-from worldmodels import dreams, figures, films
+from worldmodels import checkpoint, dreams, figures, films
 from worldmodels.actions import ActionCodec
 from worldmodels.mdrnn import MDRNN, gmm_loss, to_cell
 from worldmodels.settings import UserError
@@ -332,12 +332,18 @@ def test_the_history_of_the_controller_is_read(reported):
 
 
 def copy_with_terminal(run: Path, folder: Path, logit: float) -> Path:
-    """The run's models, M's logit of the terminal shifted so far that all or no steps end the episode."""
+    """The run's models, M's logit of the terminal shifted so far that all or no steps end the episode.
+
+    C takes the changed M for the one that it was trained with.
+    """
     for stage in ("vae", "mdrnn", "ctrl"):
         shutil.copytree(run / stage, folder / stage)
     saved = torch.load(folder / "mdrnn/best.tar", weights_only=True)
     saved["state_dict"]["gmm_linear.bias"][-1] = logit
     torch.save(saved, folder / "mdrnn/best.tar")
+    controller = torch.load(folder / "ctrl/best.tar", weights_only=True)
+    controller["mdrnn"] = checkpoint.digest(folder / "mdrnn/best.tar")
+    torch.save(controller, folder / "ctrl/best.tar")
     return folder
 
 

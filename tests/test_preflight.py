@@ -1,5 +1,6 @@
 """What the environment contradicts in C's settings is told before any training."""
 
+import dataclasses
 import json
 
 import gymnasium as gym
@@ -138,6 +139,22 @@ def test_a_dry_run_tells_it_where_rollouts_are_there(tmp_path, flags, message):
     assert ended.returncode == 1
     line = (ended.stdout + ended.stderr).strip().splitlines()[-1]
     assert line.startswith("config: ctrl.cma: expected {CMA_diagonal: true}") and message in line
+
+
+def test_a_dry_run_of_the_ablation_checks_its_variants(tmp_path):
+    """C with a hidden layer has a larger covariance matrix than the linear C of z alone."""
+    data = tmp_path / "results/carracing/rollouts"
+    data.mkdir(parents=True)
+    many = dataclasses.replace(HUGE, size=2000)
+    (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(many, EnvConfig())}))
+    # 66,000 parameters take 261 GB, the 83,320 with a hidden layer 417 GB.
+    flags = ["-n", "--jobs", 1, "--set-resources", "ctrl:mem_mb=300000"]
+    values = ["--config", "ctrl={squash: [], features: z}"]
+    assert run_snakemake(*flags, *values, "--", "ctrl", cwd=tmp_path).returncode == 0
+    ended = run_snakemake(*flags, *values, "--", "ablation", cwd=tmp_path, check=False)
+    line = (ended.stdout + ended.stderr).strip().splitlines()[-1]
+    assert ended.returncode == 1 and "Traceback" not in ended.stdout + ended.stderr
+    assert line.startswith("config: ctrl.cma: expected {CMA_diagonal: true}") and line.endswith("ablation's v_hidden")
 
 
 def test_records_of_another_environment_are_not_asked(tmp_path):

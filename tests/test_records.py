@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import planned, run_snakemake
 from snakemake.persistence import PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
 from worldmodels import checkpoint, cli, records
 
+NOT_HELD_OUT = ["vae={num_test_files: 0}", "mdrnn={num_test_files: 0, seq_len: 2}"]
 ORIGIN = {"options": "--seed 1 --beta 1.0", "code": "0123", "rollouts": "8 rollouts"}
 
 
@@ -18,12 +21,23 @@ ORIGIN = {"options": "--seed 1 --beta 1.0", "code": "0123", "rollouts": "8 rollo
 def persistence(tmp_path, monkeypatch) -> FilePersistence:
     """Snakemake's records of an empty working directory, completed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PersistenceBase, "metadata", PersistenceBase.metadata)
+    for name in ("metadata", "_input_changed"):
+        monkeypatch.setattr(PersistenceBase, name, getattr(PersistenceBase, name))
     monkeypatch.setattr(PersistenceBase, "_get_key", lambda self, target: target)  # of plain paths
-    records.time_stamp.cache_clear()
-    records.read_origin.cache_clear()
+    forget_files()
     records.complete()
     return FilePersistence()
+
+
+class SmallInput(str):
+    """An input as Snakemake has it."""
+
+    is_ancient = False
+
+
+def forget_files() -> None:
+    for read in (records.time_stamp, records.read_origin, records.content_digest):
+        read.cache_clear()
 
 
 def summarize(path: str, **more) -> None:
@@ -73,9 +87,61 @@ def test_snakemakes_own_record_comes_first_until_the_file_is_written_again(persi
 
 
 def test_completing_records_twice_is_completing_them_once(persistence):
-    completed = PersistenceBase.metadata
+    completed = PersistenceBase.metadata, PersistenceBase._input_changed
     records.complete()
-    assert PersistenceBase.metadata is completed
+    assert (PersistenceBase.metadata, PersistenceBase._input_changed) == completed
+
+
+def test_small_inputs_without_a_record_are_compared_whatever_their_age(persistence, monkeypatch):
+    for name in ("data/00000.json", "run/vae/best.json"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    names = [Path(path) for path in ("data/00000.json", "run/vae/best.json")]
+    summarize("run/mdrnn/best.json", **cli.origin(SimpleNamespace(origin={}), names)["origin"])
+    reads = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(str(path)) or path.open("rb").read())
+
+    def is_changed(*inputs: str) -> bool:
+        job = SimpleNamespace(input=[SmallInput(path) for path in inputs], output=["run/mdrnn/best.json"])
+        return any(persistence.input_changed(job))
+
+    def replace(path: str, text: str) -> None:
+        Path(path).write_text(text)
+        os.utime(path, (1e9, 1e9))
+        forget_files()
+
+    same = ["data/00000.json", "run/vae/best.json", "elsewhere/00000.json", "run/mdrnn/new.json"]
+    assert not is_changed(*same) and sorted(reads) == sorted(set(reads))
+    replace("data/00000.json", "other")
+    assert is_changed(*same)
+    replace("data/00000.json", "data/00000.json")
+    assert not is_changed(*same)
+    Path("other/vae").mkdir(parents=True)
+    replace("other/vae/best.json", "other")
+    assert is_changed("data/00000.json", "other/vae/best.json")
+
+
+def test_rollouts_of_another_agent_are_stale_without_records(tiny_run, tmp_path):
+    """Each agent's files are older than the rollouts."""
+    for name in ("a", "b"):
+        for stage in ("vae", "mdrnn", "ctrl"):
+            shutil.copytree(tiny_run / stage, tmp_path / name / stage)
+    summary = json.loads((tmp_path / "b/ctrl/best.json").read_text())
+    checkpoint.write_json(tmp_path / "b/ctrl/best.json", {**summary, "note": "another search's"})
+    for path in tmp_path.glob("[ab]/*/*"):
+        os.utime(path, (1e9, 1e9))
+
+    def collect(agent: str, *flags: str) -> dict[str, int]:
+        values = f"{{policy: agent, agent: {agent}, num_rollouts: 1, seq_len: 2}}"
+        more = ["--config", "logdir=run", f"rollouts={values}", *NOT_HELD_OUT, "--", "rollouts"]
+        return planned(run_snakemake("--cores", 1, *flags, *more, cwd=tmp_path).stdout)
+
+    collect("a")
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "rollouts_last_shard": 1}
+    for path in tmp_path.glob("[ab]/*/*"):
+        path.touch()  # newer than the rollouts, as a copy without time stamps may be
+    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "rollouts_last_shard": 1}
 
 
 def test_inputs_are_known_wherever_they_lie(persistence):

@@ -79,11 +79,10 @@ def test_generate_rollouts_with_workers(tmp_path):
 
 @pytest.mark.parametrize("number", [1, 31, 33])
 def test_generate_rollouts_writes_as_many_files_as_asked_for(tmp_path, monkeypatch, number):
-    def play(seeds, drivers, steps):
+    def play(lanes, drivers, steps):
         arrays = {"observations": np.zeros((1, 8, 8, 3), np.uint8), "rewards": np.zeros(1, np.float32)}
-        yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(seeds))
+        yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(lanes.seeds))
 
-    monkeypatch.setattr("worldmodels.rollouts.make_lanes", lambda env, backend, seeds, *more: seeds)
     monkeypatch.setattr("worldmodels.rollouts.play", play)
     monkeypatch.setattr("worldmodels.rollouts.workers", lambda count: ThreadPoolExecutor(count))
     summaries = generate_rollouts(str(tmp_path), num_rollouts=number, seq_len=3)
@@ -137,7 +136,10 @@ def test_the_mixture_mixes():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"policy": "mixture", "mixture": {"uo": 1.0}}, "rollouts.mixture: expected positive, finite weights of ra"),
+        (
+            {"policy": "mixture", "mixture": {"uo": 1.0}},
+            "rollouts.mixture: expected positive, finite weights of random",
+        ),
         ({"policy": "mixture", "mixture": {}}, "rollouts.mixture: expected positive, finite weights"),
         ({"policy": "ou", "ou_mean": [0.0]}, "rollouts.ou_mean: expected 3 numbers, one an action, or none, found 1"),
     ],

@@ -1,13 +1,17 @@
-"""Keys that are declared unable to change a result: two runs with other values make the same bytes."""
+"""Keys that are declared unable to change a result, ever or under a configuration: other values make the same bytes."""
 
+import io
+import json
 import shutil
 from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, run_script
 
-from worldmodels import config, settings
+from worldmodels import checkpoint, config, settings
+from worldmodels.rollouts import collect_shard
 
 # Stage, and what its second run changes: key -> flags. Every run has a logdir of its own.
 CHANGES = [
@@ -30,6 +34,22 @@ EXPLAINED = {
     "ctrl.display": "draws progress bars on a terminal",
     "rollouts.agent": "names a folder; the digests of the agent in it count",
 }
+
+# Stage, its values, and another value of each key that has no effect beside them: see config.idle.
+SHORT = {"num_epochs": 2, "scheduler_patience": 5, "scheduler_factor": 0.5, "early_stopping_patience": 30}
+LESS_PATIENT = {"scheduler_patience": 2, "scheduler_factor": 0.9, "early_stopping_patience": 2}
+SEARCH = {"num_generations": 2, "max_env_steps": 5000}
+IDLE = [
+    ("rollouts", {"policy": "random"}, {
+        "mixture": {"agent": 1.0}, "ou_mean": [0.1, 0.2, 0.3], "ou_sigma": [1.0, 1.0, 1.0], "ou_theta": 0.9,
+        "agent_noise": 0.1, "gymnasium_share": 0.9,
+    }),
+    ("vae", SHORT, {**LESS_PATIENT, "memory_gb": 4.0}),
+    ("mdrnn", SHORT, LESS_PATIENT),
+    ("mdrnn", {**SHORT, "num_epochs": 0}, {**LESS_PATIENT, "learning_rate": 0.1, "grad_clip": 0.1}),
+    ("ctrl", SEARCH, {"sample_growth": 6000, "hard_share": 0.9, "ascent_after": 7000, "ascent_rate": 0.9}),
+]  # fmt: skip
+ENV = {"backend": "gymnasium"}
 
 STAGES = {
     "vae": ["train_vae", "--latent-size", 4, "--images-per-epoch", 64, "--train-batch-size", 32, "--threads", 1],
@@ -57,7 +77,7 @@ def product(stage: str, folder: Path, tiny_run: Path, data_dir: Path, *flags) ->
     budget = "--num-generations" if stage == "ctrl" else "--num-epochs"
     where = ["--logdir", folder, "--data-dir", data_dir, *([] if stage == "ctrl" else ["--num-test-files", 1])]
     for count in (1, 2) if "--noreload" in flags else (2,):
-        run_script(script, *where, *tiny, budget, count, *flags)
+        run_script(script, *where, *tiny, budget, count, *flags)  # of a flag given twice the last value holds
     files = {file: (folder / stage / file).read_bytes() for file in ("best.tar", "best.json")}
     if stage == "ctrl":
         rows = (folder / "ctrl/history.csv").read_bytes().splitlines()
@@ -76,6 +96,61 @@ def test_every_runtime_key_has_a_row():
     rows = {key for _, changes in CHANGES for key in changes} | {*TESTED_ELSEWHERE, *EXPLAINED}
     missing = runtime_keys() - rows
     assert not missing, f"keys declared unable to change a result need a row in a table of this file: {missing}"
+    dead = rows - runtime_keys()
+    assert not dead, f"rows of keys that are not declared unable to change a result: {dead}"
+
+
+def load(stage: str, values: dict):
+    """The configuration of a tiny run of the stage with these values."""
+    sections = {"env": ENV, "rollouts": {"num_rollouts": 6, "seq_len": 60}, "mdrnn": {"seq_len": 16}, "vae": {}}
+    for part in ("vae", "mdrnn"):
+        sections[part] = {"num_test_files": 1, **sections[part]}
+    return config.load({**sections, stage: {**sections.get(stage, {}), **values}})
+
+
+def without_config(files: dict[str, bytes]) -> dict[str, bytes]:
+    """product() without the values that a checkpoint names, and without its digest."""
+    saved = torch.load(io.BytesIO(files["best.tar"]), weights_only=True)
+    del saved["config"]
+    weights = io.BytesIO()
+    torch.save(saved, weights)
+    summary = json.loads(files["best.json"])
+    del summary["sha256"]
+    return {**files, "best.tar": weights.getvalue(), "best.json": json.dumps(summary).encode()}
+
+
+def test_every_idle_key_has_a_row():
+    loaded = config.load({})
+    declared = {
+        "rollouts": config.idle_in_rollouts(loaded.rollouts, loaded), "vae": config.idle_in_vae(loaded.vae, loaded),
+        "mdrnn": config.idle_in_mdrnn(loaded.mdrnn, loaded), "ctrl": config.idle_in_ctrl(loaded.ctrl, loaded),
+    }  # fmt: skip
+    for stage, keys in declared.items():
+        changed = {key for name, _, changes in IDLE if name == stage for key in changes}
+        assert changed == set(keys), f"rows of {stage} for keys without effect"
+
+
+@pytest.mark.parametrize(("stage", "values", "changes"), IDLE)
+def test_idle_keys_change_no_byte(stage, values, changes, tmp_path, tiny_run, rollouts):
+    def flags_of(given: dict) -> list:
+        pairs = ((f"--{name.replace('_', '-')}", settings.to_text(value)) for name, value in given.items())
+        return [word for pair in pairs for word in pair]
+
+    made = []
+    for folder, given in (("one", values), ("two", {**values, **changes})):
+        loaded = load(stage, given)
+        assert set(changes) <= config.idle(getattr(loaded, stage), loaded)
+        if stage == "rollouts":
+            short = config.RolloutsConfig(num_rollouts=2, shard_size=2, seq_len=5, **given)
+            collect_shard(str(tmp_path / folder), loaded.env, short, seed=1, shard=0)
+            made.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
+        else:
+            more = ["--env-backend", "gymnasium"] if stage == "ctrl" else []
+            files = product(stage, tmp_path / folder, tiny_run, Path(rollouts[0]).parent, *more, *flags_of(given))
+            made.append(without_config(files))
+            saved = checkpoint.load(tmp_path / folder / stage / "best.tar")["config"]
+            assert saved.items() >= {key: given[key] for key in changes if key in given}.items()
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("stage, changes", CHANGES, ids=[" ".join(changes) for _, changes in CHANGES])

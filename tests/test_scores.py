@@ -1,6 +1,5 @@
 """Scores: the spread of some returns and the interval of their mean, also where there is one return alone."""
 
-import argparse
 import io
 import json
 import logging
@@ -86,8 +85,11 @@ def test_the_spread_between_runs_takes_two(tmp_path, caplog, means, spread, mess
     paths = [str(tmp_path / f"{i}.json") for i in range(len(means))]
     for path, mean in zip(paths, means):
         checkpoint.write_json(path, {**ONE, "mean": mean})
+    parser = compare_runs.cli.parser("")
+    parser.add_argument("--output")
+    parser.add_argument("tests", nargs="+")
     with caplog.at_level(logging.INFO):
-        compare_runs.main(argparse.Namespace(tests=paths, output=tmp_path / "all.json"))
+        compare_runs.main(parser.parse_args(["--output", str(tmp_path / "all.json"), *paths]))
     compared = json.loads((tmp_path / "all.json").read_text())
     assert compared["std"] == (spread and pytest.approx(spread, abs=0.01)) and message in caplog.text
     assert (compared["mean_95_interval"] is None) == (spread is None)

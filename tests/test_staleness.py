@@ -148,6 +148,18 @@ def rollouts_elsewhere(*values: str) -> Edit:
     return edit
 
 
+def older_rollouts(repo: Path, work: Path) -> list:
+    """Without records, a data_dir with another first shard, of the same configuration and older than V."""
+    lose_records()(repo, work)
+    elsewhere = work / "elsewhere"
+    shutil.copytree(work / "results/smoke/rollouts", elsewhere)
+    summary = json.loads((elsewhere / "00000.json").read_text())
+    (elsewhere / "00000.json").write_text(json.dumps({**summary, "note": "another machine's"}))
+    for path in elsewhere.iterdir():
+        os.utime(path, (1e9, 1e9))
+    return ["--config", f"data_dir={elsewhere}"]
+
+
 def collect_elsewhere(repo: Path, work: Path) -> list:
     """A run of another working directory, with another seed, writes this run's rollouts again."""
     for path in (work / "results/smoke/rollouts").iterdir():
@@ -238,6 +250,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "records lost, evaluate.num_episodes": (lose_records("evaluate={num_episodes: 3}"), since("evaluate")),
         "records lost, num_rollouts lowered": (lose_records("rollouts={num_rollouts: 7}"), since("vae")),
         "records and time stamps lost": (copy_without_times, nothing),
+        "records lost, data_dir of other, older summaries": (older_rollouts, since("vae")),
         "data_dir of another working directory": (rollouts_elsewhere(), since("vae")),
         "data_dir of another working directory, seed": (rollouts_elsewhere("seed=2"), since("rollouts_shard")),
         "rollouts collected again by another working directory": (collect_elsewhere, since("rollouts_shard")),
@@ -252,6 +265,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             idle = f.metadata["role"] == settings.RUNTIME or f"{section}.{key}" in IDLE
             stale = nothing if idle else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
+    table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("rollouts_shard"))
     table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("latents"))
     # Other jobs play the test; they do not look for what one job has played.
     table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))

@@ -562,6 +562,17 @@ def test_another_instance_that_cannot_be_made_hints_at_the_limit(dots):
         GymnasiumLanes(env, [1, 2]).reset()
 
 
+def test_episodes_wait_where_another_instance_cannot_be_made(dots, caplog):
+    env = dot(init="if len(STARTS) - len(CLOSES) > 1: raise OSError('the port is taken')")
+    lanes = GymnasiumLanes(env, [1, 2, 3])
+    with caplog.at_level(logging.WARNING):
+        assert [group.tolist() for group in lanes.groups] == [[0], [1], [2]]
+    assert "the port is taken" in caplog.text and "wait for their turn" in caplog.text
+    for group in lanes.groups:
+        assert len(lanes.reset(group)) == 1
+        lanes.step(group, np.zeros((1, lanes.codec.size), np.float32))
+
+
 def test_bounds_without_end_are_none():
     most = np.finfo(np.float32).max
     space = gym.spaces.Box(np.array([-most, -1, 0], np.float32), np.array([most, 1, 1e31], np.float32))

@@ -1,6 +1,7 @@
 """The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
 
 import argparse
+import dataclasses
 import json
 import re
 import shutil
@@ -193,6 +194,19 @@ def test_every_rule_quotes_the_folder(tmp_path):
     assert not (tmp_path / "broken").exists()
 
 
+def test_variants_of_the_ablation_get_every_value(tmp_path):
+    """Also those that have no effect in a variant, but in the run itself."""
+    values = ["mdrnn={learning_rate: 0.002, grad_clip: 3.0, scheduler_patience: 2, early_stopping_patience: 7}"]
+    output = run_snakemake("-n", "-p", "--cores", 2, "--config", *values, "--", "ablation", cwd=tmp_path).stdout
+    line = next(line for line in shell_lines(output) if "/train_mdrnn.py" in line and "ablation/random_m" in line)
+    variant = words(line, tmp_path)
+    keys = [settings.flag(config.WMMDNRNNConfig, f) for f in settings.settable(config.WMMDNRNNConfig)]
+    assert {key: variant.count(key) for key in keys} == dict.fromkeys(keys, 1)
+    wanted = {"--learning-rate": "0.002", "--grad-clip": "3.0", "--scheduler-patience": "2", "--num-epochs": "0"}
+    wanted |= {"--early-stopping-patience": "7"}
+    assert {key: variant[variant.index(key) + 1] for key in wanted} == wanted
+
+
 def test_text_reaches_programs_as_it_stands(tmp_path):
     text = "x{shard} {wildcards.shard} {{y}} {} $(touch broken) `id` 'q' \"d\" \\ ü -"
     values = {
@@ -216,7 +230,10 @@ def test_text_reaches_programs_as_it_stands(tmp_path):
             settings.add_flags(parser, config.SECTIONS[section])
         parsed, _ = parser.parse_known_args(flags[2:])
         for section in sections:
-            assert settings.from_args(parsed, config.SECTIONS[section]) == getattr(expected, section), program
+            wanted = getattr(expected, section)
+            names = {f.name for f in dataclasses.fields(wanted)} & {"env_name", "env_kwargs"}
+            from_env = {name: getattr(wanted, name) for name in names}
+            assert settings.from_args(parsed, config.SECTIONS[section], **from_env) == wanted, program
     shown = next(words(line, tmp_path) for line in lines if "/plot_run.py" in line)
     assert settings.from_text(shown[shown.index("--config") + 1])["vae"]["extra"] == {"note": text}
     assert not (tmp_path / "broken").exists()

@@ -125,6 +125,17 @@ class EnvConfig(Section):
         return {key: module for key, module in named.items() if module}
 
 
+def reason_against_envpool(env: EnvConfig) -> str:
+    """What in the configuration EnvPool cannot do, or nothing."""
+    return "env.kwargs" if env.kwargs else "env.frames: render" if env.frames == "render" else ""
+
+
+def is_gymnasium_certain(env: EnvConfig) -> bool:
+    """Whether the configuration rules EnvPool out, installed or not; envs.choose_backend looks further."""
+    wanted = bool(reason_against_envpool(env) or env.import_)
+    return env.backend == "gymnasium" or (env.backend == "auto" and wanted)
+
+
 # The arguments with which CarRacing-v3 has other actions than those that its defaults are made for.
 DISCRETE = {"continuous": False}
 
@@ -620,7 +631,7 @@ def idle_in_rollouts(rollouts: RolloutsConfig, loaded: types.SimpleNamespace) ->
         "ou_sigma": not noise,
         "ou_theta": not noise,
         "agent_noise": not plays("agent"),
-        "gymnasium_share": loaded.env.backend == "gymnasium",
+        "gymnasium_share": is_gymnasium_certain(loaded.env),
     }
 
 

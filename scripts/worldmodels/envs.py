@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from worldmodels.actions import ActionCodec
-from worldmodels.config import EnvConfig
+from worldmodels.config import EnvConfig, is_gymnasium_certain, reason_against_envpool
 from worldmodels.instances import Instance, Instances, steps_of
 from worldmodels.pictures import is_image
 from worldmodels.settings import UserError
@@ -53,7 +53,7 @@ def choose_backend(env: EnvConfig) -> str:
     Raises:
         UserError: EnvPool is asked for but is not installed, or does not know the environment.
     """
-    if env.backend == "gymnasium":
+    if is_gymnasium_certain(env):
         return "gymnasium"
     if importlib.util.find_spec("envpool") is None:
         if env.backend == "envpool":
@@ -67,7 +67,7 @@ def choose_backend(env: EnvConfig) -> str:
             return "envpool"
         what = f"{env.id} with {reason}" if reason else env.id
         raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {what}")
-    return "envpool" if known and not reason and not env.import_ else "gymnasium"
+    return "envpool" if known else "gymnasium"
 
 
 def is_known_to_envpool(name: str) -> bool:
@@ -80,11 +80,6 @@ def is_known_to_envpool(name: str) -> bool:
         warnings.simplefilter("ignore")
         space = envpool.make_spec(name).observation_space
     return is_image(space) and space.dtype == np.uint8
-
-
-def reason_against_envpool(env: EnvConfig) -> str:
-    """What in the configuration EnvPool cannot do, or nothing."""
-    return "env.kwargs" if env.kwargs else "env.frames: render" if env.frames == "render" else ""
 
 
 def tell_backend(env: EnvConfig) -> None:
@@ -118,7 +113,7 @@ class GymnasiumLanes:
     @property
     def groups(self) -> list[np.ndarray]:
         """The lanes that can be played side by side, see env.instances."""
-        lanes, most = np.arange(len(self.seeds)), self.config.instances or len(self.seeds)
+        lanes, most = np.arange(len(self.seeds)), self.instances.prepare(len(self.seeds))
         return [lanes[start : start + most] for start in range(0, len(lanes), most)]
 
     def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:

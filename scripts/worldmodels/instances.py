@@ -251,6 +251,23 @@ class Instances:
         self.limit = steps_of(env.spec.max_episode_steps, config)  # type: ignore[union-attr,arg-type]
         self.members.append(Instance(self.config, env, self.pictures))
 
+    def prepare(self, count: int) -> int:
+        """Make environments, at most `count` and env.instances, and return how many episodes play side by side.
+
+        Where a further one cannot be made, for example of a simulator that owns a port, episodes wait for their turn.
+        """
+        most = min(count, self.config.instances or count)
+        while len(self.members) < most:
+            try:
+                self.add()
+            except UserError as error:
+                if not self.members:
+                    raise
+                most = len(self.members)
+                self.config = dataclasses.replace(self.config, instances=most)
+                log.warning("%s; the other episodes wait for their turn", error)
+        return most
+
     def take(self, count: int) -> list[Instance]:
         """So many environments, for an episode each; those of earlier calls are taken again or closed before."""
         self.settle_reuse()

@@ -7,6 +7,9 @@ that Snakemake compares (params) and the digests of its small inputs into its su
 reads them as if they were its record. Its own record comes first, unless the file was written again since then, as by a
 run in another working directory that shares data_dir.
 
+Snakemake asks for the digest of an input only where the input is newer than the product. Time stamps of copied results
+mean nothing, so the small inputs of a product without a record are compared by content whatever their age.
+
 Only the Snakefile imports this module. No other one depends on Snakemake's internals; they are those of 9.27.1. Where
 another version has none of that name, its own records are all that counts.
 """
@@ -14,6 +17,7 @@ another version has none of that name, its own records are all that counts.
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -52,6 +56,15 @@ def time_stamp(path: Path) -> float | None:
         return None
 
 
+@cache  # an input of several products is read once
+def content_digest(path: Path) -> str | None:
+    """A file's digest as `cli.origin` writes it; None if there is no file."""
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError:
+        return None
+
+
 @cache
 def read_origin(summary: Path) -> dict | None:
     """What the summary says of its origin; None if nothing, as those of earlier versions."""
@@ -82,9 +95,23 @@ def record_beside(path: Path) -> "MetadataRecord | None":
     return record
 
 
+def has_other_inputs(record: "MetadataRecord | None", inputs: Iterable) -> bool:
+    """Whether a small input, of whatever age, has another content than when the product was made.
+
+    Args:
+        record: of the product; one of Snakemake's own has none but the same inputs.
+        inputs: of the product's job. Those without a digest in the record, and those that do not exist, count as same.
+    """
+    if record is None or not isinstance(record.input_checksums, Checksums):
+        return False
+    small = [path for path in inputs if not path.is_ancient]  # a stage may have 10,000 large inputs
+    pairs = ((record.input_checksums.get(path), content_digest(Path(path))) for path in small)
+    return any(recorded and found and recorded != found for recorded, found in pairs)
+
+
 def complete() -> None:
     """Have Snakemake take a summary's origin for the record that it lacks."""
-    if PersistenceBase is None:
+    if not hasattr(PersistenceBase, "_input_changed"):
         logger.warning(
             "This version of Snakemake takes results without its own records for up to date; 9.27.1 does not."
         )
@@ -100,4 +127,10 @@ def complete() -> None:
             return record
         return record_beside(path) or record
 
+    own_answer = PersistenceBase._input_changed
+
+    def _input_changed(self, job, file=None) -> bool:
+        return own_answer(self, job, file=file) or has_other_inputs(self.metadata(file), job.input)
+
     PersistenceBase.metadata = metadata
+    PersistenceBase._input_changed = _input_changed
