@@ -278,7 +278,10 @@ def controller_memory():
     if not on_cluster:
         return None
     given = workflow.resource_settings.overwrite_resources.get("ctrl", {}).get("mem_mb")
-    given = getattr(given, "value", given)
+    try:
+        given = getattr(given, "value", given)
+    except ValueError:  # an expression, such as 500*attempt
+        return float("inf")
     if given is None:
         given = playing_memory(None, CONFIG.ctrl.max_workers, 1)
     return given * 1e6 if isinstance(given, (int, float)) else float("inf")

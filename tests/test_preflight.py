@@ -141,6 +141,14 @@ def test_a_dry_run_tells_it_where_rollouts_are_there(tmp_path, flags, message):
     assert line.startswith("config: ctrl.cma: expected {CMA_diagonal: true}") and message in line
 
 
+def test_memory_that_grows_with_the_attempt_is_the_jobs_to_know(tmp_path):
+    data = tmp_path / "results/carracing/rollouts"
+    data.mkdir(parents=True)
+    (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(HUGE, EnvConfig())}))
+    flags = ["--jobs", 1, "--set-resources", "ctrl:mem_mb=500*attempt", "--config", "ctrl={squash: []}"]
+    assert run_snakemake("-n", *flags, cwd=tmp_path, check=False).returncode == 0
+
+
 def test_a_dry_run_of_the_ablation_checks_its_variants(tmp_path):
     """C with a hidden layer has a larger covariance matrix than the linear C of z alone."""
     data = tmp_path / "results/carracing/rollouts"
