@@ -256,6 +256,7 @@ class Instances:
 
         Where a further one cannot be made, for example of a simulator that owns a port, episodes wait for their turn.
         """
+        self.close_used()  # first, or those made now would be closed with them
         most = min(count, self.config.instances or count)
         while len(self.members) < most:
             try:
@@ -269,14 +270,18 @@ class Instances:
         return most
 
     def take(self, count: int) -> list[Instance]:
-        """So many environments, for an episode each; those of earlier calls are taken again or closed before."""
-        self.settle_reuse()
-        if self.played and self.config.reuse == "never":
-            self.close()  # all of them: a close() that shuts a library down would break those still playing
+        """Return `count` environments, for one episode each."""
+        self.close_used()
         while len(self.members) < count:
             self.add()
         self.played = True
         return self.members[:count]
+
+    def close_used(self) -> None:
+        """Close the environments that have played, unless they may play again."""
+        self.settle_reuse()
+        if self.played and self.config.reuse == "never":
+            self.close()  # all of them: a close() that shuts a library down would break those still playing
 
     def settle_reuse(self) -> None:
         """Find out what env.reuse: auto means; for an environment with a memory, say what it keeps."""
