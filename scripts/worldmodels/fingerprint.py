@@ -86,7 +86,7 @@ def serialize(tree: ast.AST) -> str:
 
 
 def text_of(value):
-    """Return a leaf of the tree as text, and anything else as it is."""
+    """Return a leaf of the tree as text, and a node or a list unchanged."""
     if isinstance(value, (ast.AST, list)):
         return value
     # Whole numbers in base 16, which has no limit of digits; text in ASCII, since what else is printable depends on
@@ -145,7 +145,7 @@ def imports(tree: ast.AST) -> set[tuple[int, str]]:
 
 
 def read(path: Path) -> bytes:
-    """Return the bytes of a file; none of one that cannot be read, of which the job will tell."""
+    """Return the bytes of a file, or none if it cannot be read: then the job names the error."""
     try:
         return path.read_bytes()
     except OSError:
@@ -196,7 +196,7 @@ def modules(script: str | Path) -> list[Path]:
 
 def search_path() -> list[str]:
     """Return where a program looks for modules: users.load puts the working directory last."""
-    # Ahead of Python's own entries, the first of which is a .zip, Snakemake has others than a program has.
+    # Python's own entries begin with a .zip. Snakemake has other entries ahead of them than a program has.
     archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
     start = next((i for i, entry in enumerate(sys.path) if Path(entry).name == archive), 0)
     more = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]

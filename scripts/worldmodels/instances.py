@@ -322,7 +322,7 @@ class Instances:
 
 
 def steps_of(max_episode_steps: int, env: EnvConfig) -> int:
-    """The longest episode in steps, each of which is env.frame_skip of the environment's own."""
+    """Return the longest episode in steps. A step is env.frame_skip of the environment's own steps."""
     return -(-max_episode_steps // env.frame_skip)
 
 

@@ -146,7 +146,7 @@ def get_loss(
     padding: torch.Tensor | None = None,
     reward_scale: float = 1.0,
 ) -> dict[str, torch.Tensor]:
-    """Return the mean loss of a batch of sequences; the arguments are those of sum_losses.
+    """Return the mean loss of a batch of sequences. It takes the same arguments as sum_losses.
 
     Returns:
         gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
