@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from conftest import PRESET, ROOT, command
 
 # What a job of each rule is to get: partition, CPUs, memory in MB, GPUs, time limit. Memory by the formulas of rules/

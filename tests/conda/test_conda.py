@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from helpers.programs import ROOT
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))

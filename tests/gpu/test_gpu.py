@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
 from torch import nn
 
+from helpers.programs import run_script
 from worldmodels import cli
 from worldmodels.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
 from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker

@@ -1,7 +1,7 @@
 """Exactly what an edit made stale runs again: the matrix.
 
 Each row makes one edit in a copy of the repository beside a finished run of the smoke preset, and compares the
-rules that a dry run would execute with those expected. `pytest tests/test_staleness.py -s` prints the matrix.
+rules that a dry run would execute with those expected. `pytest tests/workflow/test_staleness.py -s` prints the matrix.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, planned, run_snakemake
 
+from helpers.programs import ROOT, planned, run_snakemake
 from worldmodels import config, settings
 
 STAGES = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate_shard", "evaluate")

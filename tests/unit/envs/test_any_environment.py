@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from arena import ACTIONS
-from conftest import ROOT, run_snakemake
 
+from arena import ACTIONS
+from helpers.programs import ROOT, run_snakemake
 from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig, load
@@ -197,7 +197,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_whole_chain(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/samples"))
     (tmp_path / "tiny.json").write_text(json.dumps({**TINY, "env": {"id": name, **WHOLE[name]}}))
     target = [] if name == "Arena-v0" else ["--", "evaluate"]  # with all figures once
     run_snakemake("--cores", 2, "--configfile", "tiny.json", *target, cwd=tmp_path)

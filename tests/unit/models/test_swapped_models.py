@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
+from helpers.programs import ROOT
 from worldmodels import checkpoint
 from worldmodels import fingerprint as fingerprints
 from worldmodels.agent import WorldModel, load_world_model
@@ -200,7 +200,7 @@ def test_ones_own_code_counts(mine):
     assert count("mine_vae:Flat") != before
     mine.write_text("(")
     assert count("mine_vae:Flat") != before
-    shutil.copytree(ROOT / "tests/arena", mine.parent / "my_arena")
+    shutil.copytree(ROOT / "tests/samples/arena", mine.parent / "my_arena")
     (mine.parent / "my_arena/more.py").write_text("X = 1")
     before = count("my_arena")
     (mine.parent / "my_arena/more.py").write_text("X = 2")

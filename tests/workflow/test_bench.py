@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from helpers.programs import ROOT
 
 SMALL = {
     "rollouts": ["--episodes", 2, "--steps", 20],

@@ -13,8 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from helpers.programs import ROOT
 from worldmodels import fingerprint as module
 
 
@@ -71,7 +71,7 @@ def test_knobs_reach_the_programs_as_flags_and_do_not_count(scripts):
     assert changed(scripts, "worldmodels/config.py", "option(32,", "option(33,") == set()
 
 
-# Of tests/sources/syntax.txt, which has every form that Python 3.11 knows.
+# Of tests/samples/syntax.txt, which has every form that Python 3.11 knows.
 SYNTAX = "6b609075bfb3c81108865e30acf87fbf959fd42f897d0dff29939c938b26138a"
 
 ASK = """
@@ -80,7 +80,7 @@ sys.path.insert(0, "scripts")
 from pathlib import Path
 from worldmodels.fingerprint import fingerprint, parse
 programs = {path.name: fingerprint(path) for path in sorted(Path("scripts").glob("*.py"))}
-digest = parse(Path("tests/sources/syntax.txt").read_bytes()).digest
+digest = parse(Path("tests/samples/syntax.txt").read_bytes()).digest
 print(json.dumps([list(sys.version_info[:2]), "torch" in sys.modules, digest, programs]))
 """
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from helpers.programs import ROOT
 
 # The queue is a folder with a file for each job, which holds its name and, in a second line, its working directory.
 SQUEUE = """

@@ -15,8 +15,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 
+from helpers.programs import ROOT
 from worldmodels import checkpoint, cli, controller, evaluation, interrupts, preflight, replays, settings
 from worldmodels.actions import ActionCodec
 from worldmodels.agent import Squash, WorldModel

@@ -6,7 +6,8 @@ import shlex
 import shutil
 
 import pytest
-from conftest import ROOT, planned, run_snakemake
+
+from helpers.programs import ROOT, planned, run_snakemake
 
 PAGE = (ROOT / "docs/extending.md").read_text()
 FILES = dict(re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE, re.S))

@@ -8,9 +8,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, run_script
 from PIL import Image
 
+from helpers.programs import run_script
 from worldmodels import seeding
 from worldmodels.agent import Squash, load_world_model, play_episodes
 from worldmodels.config import EnvConfig, RolloutsConfig, load
@@ -256,7 +256,3 @@ def test_tracks_of_different_purposes_never_meet():
     assert len(everything) == len(set(everything))
     assert all(0 <= seed < 2**31 for seed in everything)
     assert seeding.evaluation_seeds(3) == seeding.evaluation_seeds(5)[:3]
-
-
-def test_short_is_what_the_fixture_made(rollouts):
-    assert SHORT.num_rollouts == len(rollouts)

@@ -10,8 +10,8 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
 
+from helpers.programs import ROOT
 from worldmodels import checkpoint, interrupts, locks
 from worldmodels.settings import UserError
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import planned, run_script, run_snakemake
 from PIL import Image, ImageSequence
 
 import dream as dream_script
@@ -21,6 +20,7 @@ import plot_mdrnn
 import plot_run
 import plot_vae
 import replay_episodes
+from helpers.programs import ROOT, planned, run_script, run_snakemake
 from worldmodels import checkpoint, dreams, figures, films
 from worldmodels.actions import ActionCodec
 from worldmodels.mdrnn import MDRNN, gmm_loss, to_cell
@@ -431,7 +431,7 @@ def test_the_workflow_makes_the_figures(tmp_path):
 def test_the_report_of_a_finished_run(smoke, tmp_path):
     """Snakemake's own, with a caption for every figure."""
     shutil.copytree(smoke, tmp_path / "run")
-    preset = Path(__file__).parents[1] / "presets/smoke.yaml"
+    preset = ROOT / "presets/smoke.yaml"
     run_snakemake("--configfile", preset, "--report", "report.html", cwd=tmp_path / "run")
     text = (tmp_path / "run/report.html").read_text()
     for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "films.png", "run.html", "dream.png"):

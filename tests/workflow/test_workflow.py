@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, planned, run_script, run_snakemake
 from PIL import Image
 
 import compare_agents
+from helpers.programs import ROOT, planned, run_script, run_snakemake
 from worldmodels import config, settings
 from worldmodels.controller import Controller
 from worldmodels.mdrnn import MDRNN, MDRNNCell

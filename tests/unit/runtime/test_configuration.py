@@ -8,9 +8,9 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
+from helpers.programs import ROOT
 from worldmodels import config, settings
 from worldmodels.config import SECTIONS, WMControllerConfig, WMMDNRNNConfig, WMVAEConfig
 from worldmodels.envs import choose_backend

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+
+from helpers.programs import ROOT
 
 KILLS = int(os.environ.get("WORLDMODELS_KILLS", "3"))
 

@@ -6,8 +6,8 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import run_script, run_snakemake
 
+from helpers.programs import run_script, run_snakemake
 from worldmodels import preflight
 from worldmodels.actions import ActionCodec
 from worldmodels.config import EnvConfig, load

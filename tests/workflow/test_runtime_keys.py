@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_script
 
+from helpers.programs import ROOT, run_script
 from worldmodels import checkpoint, config, settings
 from worldmodels.rollouts import collect_shard
 
@@ -23,8 +23,8 @@ CHANGES = [
 
 # Key -> the test elsewhere that compares bytes.
 TESTED_ELSEWHERE = {
-    "env.instances": "test_user_environments.py::test_results_do_not_depend_on_the_number_of_instances",
-    "evaluate.shards": "test_scripts.py::test_shards_of_the_test_are_merged_into_the_same",
+    "env.instances": "unit/envs/test_user_environments.py::test_results_do_not_depend_on_the_number_of_instances",
+    "evaluate.shards": "workflow/test_scripts.py::test_shards_of_the_test_are_merged_into_the_same",
     "ctrl.workers": "cluster/test_cluster.py::test_the_controller_over_two_nodes_gives_the_same",
 }
 

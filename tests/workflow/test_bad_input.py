@@ -1,7 +1,7 @@
 """Bad input of every kind ends early with one clear line, no traceback and nothing half-written.
 
 The table runs real commands: scripts on a copy of a finished tiny run with one thing wrong, and dry runs of the
-workflow with a wrong configuration. `pytest tests/test_bad_input.py -s` prints it.
+workflow with a wrong configuration. `pytest tests/workflow/test_bad_input.py -s` prints it.
 """
 
 import shutil
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script, run_snakemake
+
+from helpers.programs import run_script, run_snakemake
 
 Break = Callable[[Path], object]  # spoils something in the folder
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import planned, run_snakemake
 from snakemake.persistence import PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
+from helpers.programs import planned, run_snakemake
 from worldmodels import checkpoint, cli, records
 
 NOT_HELD_OUT = ["vae={num_test_files: 0}", "mdrnn={num_test_files: 0, seq_len: 2}"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from conftest import run_snakemake
 
+from helpers.programs import run_snakemake
 from worldmodels import users
 from worldmodels.config import EnvConfig, WMVAEConfig
 from worldmodels.instances import make_gymnasium

@@ -5,7 +5,8 @@ import re
 
 import pytest
 import yaml
-from conftest import ROOT
+
+from helpers.programs import ROOT
 
 CONDA_NAMES = {"gymnasium[box2d]": "gymnasium-box2d", "torch": "pytorch", "matplotlib": "matplotlib-base"}
 FILES = sorted((ROOT / "envs").glob("*.yaml"))

@@ -1,0 +1,1 @@
+"""What several test modules need: programs run as a user runs them, and folders that are filled once."""
