@@ -1,13 +1,18 @@
 """Real data for the tests: a few short episodes of CarRacing-v3, collected once."""
 
+import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import gymnasium as gym
 import pytest
 import torch
 
 from helpers.programs import ROOT, run_script, run_snakemake
 from helpers.sharing import fill_once
 from worldmodels.config import EnvConfig, RolloutsConfig
+from worldmodels.instances import make_gymnasium
 from worldmodels.rollouts import collect_shard
 
 SHORT = RolloutsConfig(num_rollouts=6, shard_size=3, seq_len=60, gymnasium_share=0.5)
@@ -21,8 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
-    torch.set_num_threads(2)
+def one_thread():
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +70,20 @@ def smoke(tmp_path_factory) -> Path:
         run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
 
     return fill_once(tmp_path_factory, "smoke", make)
+
+
+@pytest.fixture
+def dots(tmp_path, monkeypatch) -> ModuleType:
+    """The module my_dots, fresh in the working directory."""
+    shutil.copy(ROOT / "tests/samples/own/my_dots.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("my_dots", None)
+    make_gymnasium(EnvConfig(id="Dot-v0", import_="my_dots"))
+    module = sys.modules["my_dots"]
+    module.STARTS.clear()
+    module.CLOSES.clear()
+    yield module
+    for name in ("Dot-v0", "Board-v0", "Slider-v0"):
+        gym.registry.pop(name, None)
+    sys.modules.pop("my_dots", None)

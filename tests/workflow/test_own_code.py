@@ -1,32 +1,16 @@
 """A user's own code in a run: it is found where the documentation says, and each job that runs it depends on it."""
 
 import json
-import logging
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import gymnasium as gym
 import pytest
 
-from helpers.programs import run_snakemake
+from helpers.programs import ROOT, run_snakemake
 from worldmodels import users
-from worldmodels.config import EnvConfig, WMVAEConfig
-from worldmodels.instances import make_gymnasium
-from worldmodels.settings import UserError
-
-ENV = """
-import gymnasium as gym
-import numpy as np
-
-
-class Ball(gym.Env):
-    observation_space = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
-    action_space = gym.spaces.Discrete(2)
-
-
-gym.register("Ball-v0", Ball, max_episode_steps=30)
-"""
 
 
 @pytest.fixture
@@ -34,7 +18,7 @@ def folder(tmp_path, monkeypatch):
     """The working directory, with my_env.py and games/my_env.py; what a test imports from it is forgotten after it."""
     (tmp_path / "games").mkdir()
     for path in (tmp_path / "my_env.py", tmp_path / "games/my_env.py"):
-        path.write_text(ENV)
+        shutil.copy(ROOT / "tests/samples/own/my_env.py", path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("NAMED", "CHECKED"):
@@ -44,62 +28,6 @@ def folder(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         del sys.modules[name]
     gym.registry.pop("Ball-v0", None)
-
-
-@pytest.mark.parametrize("module", ["my_env", "games.my_env"])
-def test_the_module_before_the_colon_is_found_in_the_working_directory(module, folder):
-    env = make_gymnasium(EnvConfig(id=f"{module}:Ball-v0"))
-    assert type(env.unwrapped).__name__ == "Ball" and type(env.unwrapped).__module__ == module
-
-
-def test_a_module_before_the_colon_that_is_missing_is_named(folder):
-    with pytest.raises(UserError, match=r"env.id: expected a module to import, found 'my_envs' \(ModuleNotFoundError"):
-        make_gymnasium(EnvConfig(id="my_envs:Ball-v0"))
-
-
-def test_both_modules_of_an_environment_are_imported(folder):
-    (folder / "more.py").write_text("")
-    make_gymnasium(EnvConfig(id="my_env:Ball-v0", import_="more"))
-    assert {"more", "my_env"} <= set(sys.modules)
-
-
-def test_all_modules_of_an_environment_are_named():
-    assert EnvConfig().modules == WMVAEConfig().modules == {}
-    both = EnvConfig(id="a.b:Ball-v0", import_="c")
-    assert both.modules == {"env.import": "c", "env.id": "a.b"}
-    assert WMVAEConfig(model="a:B").modules == {"vae.model": "a:B"}
-
-
-@pytest.mark.parametrize("text, uncounted", [("import seen", ""), ("__import__('hid' + 'den')", "hidden.py")])
-def test_code_that_no_fingerprint_covers_is_named(text, uncounted, folder, caplog):
-    (folder / "seen.py").write_text("")
-    (folder / "hidden.py").write_text("")
-    (folder / "whole.py").write_text(text)
-    with caplog.at_level(logging.WARNING, "worldmodels"):
-        users.load("whole")
-    messages = [record.getMessage() for record in caplog.records]
-    expected = [f"{folder / uncounted} runs, but an edit of it makes nothing run again; name its module in env.import"]
-    assert messages == (expected if uncounted else [])
-
-
-def test_an_environment_that_nobody_named_is_named(folder, caplog):
-    """As one that a plug-in of Gymnasium's has registered."""
-    sys.path.append(str(folder))
-    import my_env  # noqa: F401
-
-    for _ in range(2):
-        make_gymnasium(EnvConfig(id="Ball-v0"))
-    assert [record.getMessage().split(" runs")[0] for record in caplog.records] == [str(folder / "my_env.py")]
-
-
-def test_code_that_the_environment_imports_when_it_is_made_is_named(folder, caplog):
-    (folder / "hidden.py").write_text("")
-    text = ENV.replace(
-        "    action_space", "    def __init__(self):\n        __import__('hid' + 'den')\n\n    action_space"
-    )
-    (folder / "my_env.py").write_text(text)
-    make_gymnasium(EnvConfig(id="my_env:Ball-v0"))
-    assert [record.getMessage().split(" runs")[0] for record in caplog.records] == [str(folder / "hidden.py")]
 
 
 CONFIG = """

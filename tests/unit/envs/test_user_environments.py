@@ -2,118 +2,25 @@
 
 import dataclasses
 import logging
-import os
 import pickle
 import random
 import shlex
-import sys
-import sysconfig
-from functools import partial
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from helpers.programs import ROOT
-from worldmodels import checkpoint, cli, controller, evaluation, interrupts, preflight, replays, settings
-from worldmodels.actions import ActionCodec
+from helpers.environments import dot
+from helpers.models import untrained_world
+from worldmodels import checkpoint, cli, preflight, settings
 from worldmodels.agent import Squash, WorldModel
 from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
-from worldmodels.controller import Controller, Worker
-from worldmodels.envs import GymnasiumLanes, choose_backend, make_lanes, tell_backend
+from worldmodels.controller import Worker
+from worldmodels.envs import GymnasiumLanes, make_lanes
 from worldmodels.instances import Instances, make_gymnasium
-from worldmodels.mdrnn import MDRNN, to_cell
-from worldmodels.pictures import PictureError, Pictures
-from worldmodels.rollouts import collect_shard, plan_actions, run
+from worldmodels.rollouts import collect_shard, run
 from worldmodels.settings import UserError
-from worldmodels.user_code import describe_error, user_code
-from worldmodels.vae import ConvVAE
-from worldmodels.workers import workers
-
-ENVIRONMENT = """
-import sys
-import gymnasium as gym
-import numpy as np
-
-STARTS, CLOSES = [], []
-
-
-class Dot(gym.Env):
-    metadata = {"render_modes": ["rgb_array"]}
-    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(3)
-
-    def __init__(self, render_mode=None, **changes):
-        self.render_mode = render_mode
-        self.changes = changes
-        STARTS.append(self)
-        if "init" in changes:
-            exec(changes["init"])
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x, self.t = int(self.np_random.integers(8, 24)), 0
-        return self.give("reset", (np.array([self.x / 32], np.float32), {}))
-
-    def step(self, action):
-        self.t += 1
-        self.x = int(np.clip(self.x + int(action) - 1, 4, 28))
-        given = self.give("step", (np.array([self.x / 32], np.float32), -abs(self.x - 16) / 16, False, False, {}))
-        return given[:1] + (self.give("reward", given[1]),) + given[2:] if "reward" in self.changes else given
-
-    def render(self):
-        picture = np.zeros((32, 32, 3), np.uint8)
-        picture[12:20, self.x - 4 : self.x + 4] = (255, 160, 60)
-        return self.give("render", picture)
-
-    def close(self):
-        CLOSES.append(self)
-        self.give("close", None)
-
-    def give(self, name, value):
-        if name not in self.changes:
-            return value
-        scope = {"value": value, "self": self, "np": np, "sys": sys}
-        if "\\n" in self.changes[name] or self.changes[name].startswith("raise"):
-            exec(self.changes[name], scope)
-        return eval(self.changes[name], scope)
-
-
-class Slider(Dot):
-    action_space = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
-
-    def step(self, action):
-        self.given = float(action.astype(np.float64).sum())
-        return super().step(np.sign(action[0]) + 1)
-
-
-gym.register("Slider-v0", Slider, max_episode_steps=20)
-gym.register("Dot-v0", Dot, max_episode_steps=20)
-gym.register("Board-v0", type("Board", (Dot,), {"observation_space": gym.spaces.Box(0, 2, (8, 8), np.uint8)}),
-             max_episode_steps=20)
-"""
-
-
-@pytest.fixture
-def dots(tmp_path, monkeypatch):
-    """The module above, fresh in the working directory."""
-    (tmp_path / "my_dots.py").write_text(ENVIRONMENT)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sys.modules.pop("my_dots", None)
-    make_gymnasium(EnvConfig(id="Dot-v0", import_="my_dots"))
-    module = sys.modules["my_dots"]
-    module.STARTS.clear(), module.CLOSES.clear()
-    yield module
-    for name in ("Dot-v0", "Board-v0", "Slider-v0"):
-        gym.registry.pop(name, None)
-    sys.modules.pop("my_dots", None)
-
-
-def dot(name: str = "Dot-v0", **changes) -> EnvConfig:
-    return EnvConfig(id=name, import_="my_dots", height=32, width=32, kwargs=changes, reuse="always")
 
 
 def play(env: EnvConfig, steps: int = 3) -> list[np.ndarray]:
@@ -167,28 +74,6 @@ def test_pictures_of_another_size_are_refused_with_the_step(dots):
     )
     with pytest.raises(UserError, match=message):
         play(dot(render="value if self.t < 2 else value[:16]"))
-
-
-def test_the_range_of_floats_is_decided_once():
-    pictures, black = Pictures(None), np.zeros((4, 4))
-    assert pictures.read(black).max() == 0  # which tells nothing
-    assert pictures.read(black + 0.5).max() == 128
-    assert pictures.read(black + 0.01).max() == 3
-    with pytest.raises(PictureError, match="floats from 0 to 1"):
-        pictures.read(black + 100)
-    pictures = Pictures(None)
-    assert pictures.read(black + 200).max() == 200 and pictures.read(black + 0.6).max() == 1
-
-
-@pytest.mark.parametrize("space, value, expected", [
-    (gym.spaces.Box(0, 1, (4, 4, 3), np.float32), 0.2, 51),
-    (gym.spaces.Box(0, 255, (4, 4, 3), np.float32), 0.6, 1),
-    (gym.spaces.Box(0, 255, (4, 4, 3), np.uint8), 0.2, 51),
-    (gym.spaces.Box(0, 1, (4, 4), np.uint8), 1, 255),
-])  # fmt: skip
-def test_observations_are_converted_by_the_bounds_of_their_space(space, value, expected):
-    kind = space.dtype if isinstance(value, int) else np.float32
-    assert Pictures(space).read(np.full(space.shape, value, kind)).max() == expected
 
 
 @pytest.mark.parametrize(
@@ -248,35 +133,6 @@ def test_an_error_in_close_hides_nothing(dots, caplog):
     with caplog.at_level(logging.INFO, "worldmodels"):
         assert len(play(dot(close="raise RuntimeError('late')"))) == 4
     assert "close() raised RuntimeError: late (my_dots.py, line" in caplog.text
-
-
-@pytest.mark.parametrize("folder", [ROOT / "scripts", sysconfig.get_path("stdlib")])
-def test_an_error_is_placed_in_the_users_module_whatever_its_folder_is_called(folder):
-    """Also beside the project's scripts and beside Python's own modules, where the paths begin in the same way."""
-    path, scope = f"{folder}_mine/dot.py", {}
-    exec(compile("def step(): 1 / 0", path, "exec"), scope)
-    with pytest.raises(ZeroDivisionError) as raised:
-        scope["step"]()
-    place = path.removeprefix(f"{os.getcwd()}/")
-    assert describe_error(raised.value) == f"ZeroDivisionError: division by zero ({place}, line 1)"
-
-
-def test_signals_pass_through_a_users_code():
-    for error in (interrupts.Interrupted(15), KeyboardInterrupt()):
-        with pytest.raises(type(error)), user_code("env.id: the environment"):
-            raise error
-
-
-def test_a_lack_of_memory_is_nobodys_mistake():
-    with pytest.raises(torch.OutOfMemoryError), user_code("vae.model: mine"):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-
-def test_drawing_without_a_display_hints_at_the_variable(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    with pytest.raises(UserError, match="MUJOCO_GL=egl"), user_code("env.id: the environment"):
-        raise RuntimeError("gladLoadGL error")
 
 
 @pytest.mark.parametrize(
@@ -372,9 +228,7 @@ def test_the_rollouts_program_starts_no_environment_in_vain(dots, tmp_path, chan
 
 @pytest.fixture(scope="module")
 def world() -> WorldModel:
-    torch.manual_seed(0)
-    vae, mdrnn = ConvVAE(3, 8, 32, 32).eval().requires_grad_(False), MDRNN(8, 3, 16, 2).eval().requires_grad_(False)
-    return WorldModel(vae, to_cell(mdrnn).requires_grad_(False), torch.device("cpu"), 0)
+    return untrained_world(size=32)
 
 
 def evaluate(world: WorldModel, env: EnvConfig, pieces: int = 1) -> list[bytes]:
@@ -406,58 +260,6 @@ def test_results_do_not_depend_on_the_number_of_instances(dots, world):
 def test_lanes_are_made_once_and_reset(dots, world):
     evaluate(world, dot(step="value[:2] + (self.t > 2,) + value[3:]"), 3)
     assert len(dots.STARTS) == 1 + 5  # the first one told that pictures have to be rendered
-
-
-@pytest.fixture
-def logdir(tmp_path) -> str:
-    """V, M and C, untrained, for the dots."""
-    vae, mdrnn, linear = ConvVAE(3, 8, 32, 32), MDRNN(8, 3, 16, 2), Controller(8, 16, 3)
-    images = {"img_channels": 3, "latent_size": 8, "height": 32, "width": 32}
-    sizes = {"latent_size": 8, "action_size": 3, "hidden_size": 16, "gmm_components": 2, "squash": []}
-    for stage, model, config in (("vae", vae, images), ("mdrnn", mdrnn, sizes), ("ctrl", linear, sizes)):
-        checkpoint.write_best(tmp_path / stage, {"state_dict": model.state_dict(), "config": config})
-    return str(tmp_path)
-
-
-# Each environment has a process of its own, which only close() ends.
-SIMULATOR = {
-    "init": "import multiprocessing, time; self.process = multiprocessing.get_context('fork').Process("
-            "target=time.sleep, args=(60,)); self.process.start(); open('starts', 'a').write('x')",
-    "close": "self.process.kill() or open('closes', 'a').write('x')",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("stage", ["ctrl", "evaluate", "replay"])
-def test_a_worker_closes_its_environments_when_it_ends(dots, logdir, stage):
-    env = dot(**SIMULATOR)
-    if stage == "ctrl":
-        config = WMControllerConfig(env_name=env.id, squash=[], stall_limit=0)
-        prepared = controller.prepare_worker, logdir, env, "gymnasium", config, "cpu", 1
-        task = controller.evaluate_in_worker, np.zeros((2, 75)), [5, 6]
-    else:
-        prepared = evaluation.prepare_worker, logdir, env, "cpu"
-        task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replays.replay, 5)
-    with workers(1, *prepared) as pool:
-        pool.submit(*task).result(timeout=60)
-        starts = Path("starts").read_text()
-        assert len(Path("closes").read_text()) == 1  # the first one told that pictures have to be rendered
-    assert Path("closes").read_text() == starts == "x" * (2 if stage == "replay" else 3)
-
-
-def prepare_writer(number: int):
-    return partial(Path("closes").write_text, "x")
-
-
-def test_a_worker_in_which_a_task_raised_closes_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with workers(1, prepare_writer) as pool:
-        assert pool.submit(pow, 2, 3).result(timeout=60) == 8
-        with pytest.raises(ZeroDivisionError):
-            pool.submit(divmod, 1, 0).result(timeout=60)
-    assert not Path("closes").exists()
-    with workers(1, prepare_writer) as pool:
-        assert pool.submit(pow, 2, 3).result(timeout=60) == 8
-    assert Path("closes").exists()
 
 
 def test_no_environment_is_closed_while_another_plays(dots, world):
@@ -571,40 +373,3 @@ def test_episodes_wait_where_another_instance_cannot_be_made(dots, caplog):
     for group in lanes.groups:
         assert len(lanes.reset(group)) == 1
         lanes.step(group, np.zeros((1, lanes.codec.size), np.float32))
-
-
-def test_bounds_without_end_are_none():
-    most = np.finfo(np.float32).max
-    space = gym.spaces.Box(np.array([-most, -1, 0], np.float32), np.array([most, 1, 1e31], np.float32))
-    codec = ActionCodec(space)
-    assert codec.bounded.tolist() == [False, True, False]
-    assert codec.low.tolist() == [-np.inf, -1, 0] and codec.high.tolist() == [np.inf, 1, np.inf]
-    outputs = Squash([], space, torch.device("cpu"))(torch.full((2, 3), 5.0))
-    assert outputs[0].tolist() == [5.0, pytest.approx(0.9999, abs=1e-4), 5.0]
-    for policy in ("random", "brownian", "ou"):
-        plan = plan_actions(space, RolloutsConfig(policy=policy, seq_len=200, env_name="Wide-v0"), 1, 0)
-        assert np.isfinite(plan).all() and np.abs(plan).max() < 100, policy
-        assert all(space.contains(codec.decode(vector)) for vector in plan)
-    assert not ActionCodec(gym.spaces.Box(-np.inf, np.inf, (2,), np.int64)).bounded.any()
-
-
-@pytest.mark.parametrize(
-    "changes", [{"import_": "my_dots"}, {"kwargs": {"domain_randomize": True}}, {"frames": "render"}]
-)
-def test_what_envpool_cannot_do_means_gymnasium(dots, caplog, changes):
-    pytest.importorskip("envpool")
-    env = EnvConfig(**changes)
-    assert choose_backend(EnvConfig()) == "envpool" and choose_backend(env) == "gymnasium"
-    with caplog.at_level(logging.INFO, "worldmodels"):
-        tell_backend(EnvConfig())
-        assert not caplog.text
-        tell_backend(env)
-    assert "env.backend: gymnasium, since EnvPool knows CarRacing-v3 but not env." in caplog.text
-
-
-def test_envpool_asked_for_beside_an_import_is_told(dots, caplog):
-    pytest.importorskip("envpool")
-    env = EnvConfig(import_="my_dots", backend="envpool")
-    assert choose_backend(env) == "envpool"
-    tell_backend(env)
-    assert "EnvPool plays its own CarRacing-v3, whatever my_dots registers" in caplog.text

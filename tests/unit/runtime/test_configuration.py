@@ -3,18 +3,22 @@
 import argparse
 import datetime
 import shlex
-import subprocess
-import sys
 
 import pytest
 import yaml
-from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from helpers.programs import ROOT
 from worldmodels import config, settings
-from worldmodels.config import SECTIONS, WMControllerConfig, WMMDNRNNConfig, WMVAEConfig
+from worldmodels.config import (
+    SECTIONS,
+    EnvConfig,
+    WMControllerConfig,
+    WMMDNRNNConfig,
+    WMVAEConfig,
+    load,
+)
 from worldmodels.envs import choose_backend
-from worldmodels.settings import UserError
+from worldmodels.settings import UserError, options
 
 
 def test_config_yaml_is_what_the_dataclasses_say():
@@ -187,18 +191,6 @@ def test_command_line_keeps_what_the_user_wrote(entry, value):
     assert repr(config.command_line([entry])) == repr(value)
 
 
-QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}', '"a\\nb"', "a\nb")
-
-
-@pytest.mark.parametrize("text", QUOTED)
-def test_values_of_the_command_line_reach_the_jobs_of_a_cluster(text):
-    """Through the quoting of Snakemake."""
-    entry = f"vae={text}"
-    line = format_cli_arg("--config", [config.for_jobs(entry)])
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
-    assert config.command_line(done.stdout.split("\0")[1:-1]) == config.command_line([entry])
-
-
 def test_values_of_the_command_line_add_up():
     entries = ["vae={beta: 2.0}", "seed=2", "vae={latent_size: 8}"]
     assert config.command_line(entries) == {"vae": {"beta": 2.0, "latent_size": 8}, "seed": 2}
@@ -300,16 +292,20 @@ def test_runtime_keys_are_no_options():
     assert "num-generations" not in settings.options(WMControllerConfig(), (settings.RESULT,))
 
 
-def test_a_dry_run_need_not_import_torch():
-    code = "import sys; import worldmodels.config, worldmodels.fingerprint; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
-
-
 def test_rollout_files_come_in_the_order_of_episodes():
     files = config.rollout_files("d", 5, 2)
     assert files == [f"d/{shard:05d}_{i:04d}.npz" for shard, i in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]]
     assert files == sorted(files)
     assert config.num_shards(5, 2) == 3
+
+
+def test_defaults_of_carracing_do_not_apply_to_other_environments():
+    car, other = load({}), load({"env": {"id": "Pendulum-v1"}})
+    assert (car.logdir, car.data_dir) == ("results/carracing", "results/carracing/rollouts")
+    assert (other.logdir, other.data_dir) == ("results/pendulum", "results/pendulum/rollouts")
+    assert other.rollouts.ou_mean == other.rollouts.ou_sigma == other.ctrl.squash == []
+    assert other.ctrl.stall_limit == other.ctrl.time_limit == 0 and other.ctrl.target_return is None
+    assert (car.ctrl.stall_limit, car.ctrl.time_limit, car.ctrl.target_return) == (30, 1000, 950.0)
+    assert load({"env": {"id": "Pendulum-v1"}, "ctrl": {"stall_limit": 30}}).ctrl.stall_limit == 30
+    assert load({"ctrl": {"stall_limit": None}}).ctrl == car.ctrl == WMControllerConfig()
+    assert "--import my_package" in options(EnvConfig(import_="my_package")).replace("--env-", "--")

@@ -1,0 +1,62 @@
+"""Encoding rollouts as latents."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from worldmodels import interrupts
+from worldmodels import latents as latents_module
+from worldmodels.latents import precompute_latents
+from worldmodels.sequences import SequenceDataset
+from worldmodels.vae import ConvVAE, encode, has_bfloat16
+
+
+def test_frames_through_v_are_the_latents(rollouts, tmp_path):
+    torch.manual_seed(0)
+    vae = ConvVAE(3, 8).eval()
+    arrays = precompute_latents(vae, rollouts, tmp_path / "latents_8.npz")
+    assert arrays["offsets"].tolist() == [0, 60, 120, 180, 240, 300]
+    assert arrays["latents"].shape == arrays["logsigmas"].shape == (360, 8)
+    frames = SequenceDataset(files=rollouts, seq_len=32)
+    with torch.no_grad():
+        mu, logsigma = vae.encoder(frames[1]["observations"])
+    near = 2e-3 if has_bfloat16(torch.device("cpu")) else 1e-5  # frames are encoded in bfloat16 where that is faster
+    np.testing.assert_allclose(mu[:28], arrays["latents"][32:60], atol=near)  # the rest of the first episode
+    np.testing.assert_allclose(logsigma[:28], arrays["logsigmas"][32:60], atol=near)
+
+
+def test_interrupted_encoding_resumes(rollouts, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    vae, said = ConvVAE(3, 8).eval(), []
+    whole = precompute_latents(vae, rollouts, tmp_path / "whole.npz")
+    monkeypatch.setattr(latents_module, "encode", lambda *args: (said.append(1), encode(*args))[1])
+    previous = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(interrupts, "_received", None)  # and None again after the test
+    interrupts.listen()
+    stop_after(3, monkeypatch)
+    with pytest.raises(interrupts.Interrupted):
+        precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
+    assert len(said) == 3 and not (tmp_path / "x/parts.npz").exists()
+    monkeypatch.setattr(interrupts, "_received", None)
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous):
+        signal.signal(number, handler)
+    parts = precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
+    assert len(said) == 6 and [path.name for path in (tmp_path / "x").iterdir()] == ["parts.npz"]
+    assert all(np.array_equal(parts[key], whole[key]) for key in whole)
+
+
+def stop_after(count: int, monkeypatch) -> None:
+    """Send SIGTERM once so many frames' batches were encoded."""
+    done = []
+    plain = latents_module.encode
+
+    def counted(*args):
+        done.append(1)
+        if len(done) == count:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args)
+
+    monkeypatch.setattr(latents_module, "encode", counted)

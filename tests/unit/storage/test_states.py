@@ -1,0 +1,55 @@
+"""Saved states are recognized by their identity and length, and none is lost."""
+
+import os
+
+from worldmodels import checkpoint
+
+
+def test_states_of_another_identity_are_kept_and_damaged_ones_set_aside(tmp_path):
+    path, said = tmp_path / "checkpoint.tar", []
+    assert checkpoint.load_state(path, "mine", said.append) is None and not said
+    checkpoint.save(path, {"identity": "mine", "x": 1})
+    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1 and not said
+    assert checkpoint.load_state(path, "other", said.append) is None
+    assert "belongs to another configuration, code or data; kept as" in said[0] and not path.exists()
+    checkpoint.save(path, {"identity": "other", "x": 2})
+    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
+    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
+    assert checkpoint.load_state(path, "other", said.append)["x"] == 2
+    said.clear()
+    path.write_bytes(b"damaged")
+    assert checkpoint.load_state(path, "new", said.append) is None
+    assert len(said) == 1 and "set aside as" in said[0]
+    assert (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
+
+
+def test_states_of_every_length_and_identity_are_kept_and_resumed(tmp_path):
+    path, messages = tmp_path / "checkpoint.tar", []
+
+    def resume(identity: str, limit: int) -> int | None:
+        state = checkpoint.load_state(path, identity, messages.append, lambda state: state["epochs"], limit)
+        return state and state["epochs"]
+
+    def train(identity: str, limit: int) -> int | None:
+        begin = resume(identity, limit)
+        if begin != limit:
+            checkpoint.save(path, {"identity": identity, "epochs": limit})
+        return begin
+
+    assert train("mine", 6) is None
+    assert train("mine", 2) is None and "has more epochs than are wanted now; kept as" in messages[-1]
+    assert train("other", 6) is None and train("other", 3) is None and train("other", 4) == 3
+    assert train("mine", 6) == 6 and "6 epochs were trained before; taken up from" in messages[-1]
+    assert train("mine", 2) == 2, "the shorter state is kept, too"
+    assert train("mine", 5) == 2, "training goes on from the longest state that is short enough"
+    assert train("mine", 9) == 6
+    assert train("other", 6) == 6 and train("other", 4) == 4
+    names = {"checkpoint.tar", "checkpoint.mine.tar", "checkpoint.mine.5-epochs.tar", "checkpoint.other.6-epochs.tar"}
+    assert names == set(os.listdir(tmp_path))
+
+
+def test_start_without_reload_keeps_the_state_of_another_identity(tmp_path):
+    path = tmp_path / "checkpoint.tar"
+    checkpoint.save(path, {"identity": "other"})
+    assert checkpoint.keep_other_state(path, "mine", print) is None and not path.exists()
+    assert checkpoint.load_state(path, "other", print) is not None

@@ -1,0 +1,36 @@
+"""Early stopping."""
+
+import pytest
+
+from worldmodels.training import EarlyStopping
+
+
+def run(stopping: EarlyStopping, values) -> list[bool]:
+    result = []
+    for value in values:
+        stopping.step(value)
+        result.append(stopping.stop)
+    return result
+
+
+def test_early_stopping_stops_after_patience():
+    assert run(EarlyStopping("min", 2), [3, 2, 2.5, 2.4]) == [False, False, False, True]
+    assert run(EarlyStopping("max", 2), [3, 4, 3, 5, 4, 4]) == [False] * 5 + [True]
+    assert run(EarlyStopping("min", 1, threshold=0.1, threshold_mode="rel"), [10, 9.5]) == [False, True]
+    assert run(EarlyStopping("min", 1, threshold=0.1, threshold_mode="abs"), [10, 9.5]) == [False, False]
+    assert run(EarlyStopping("min", 1), [float("nan")]) == [True]
+    assert run(EarlyStopping("min", 1), [-1.0, -2.0, -1.5]) == [False, False, True]
+
+
+def test_early_stopping_state_is_restored():
+    one, other = EarlyStopping("min", 3), EarlyStopping("min", 3)
+    run(one, [3, 4, 5])
+    other.load_state_dict(one.state_dict())
+    assert run(other, [6]) == [True]
+
+
+def test_unknown_mode_raises():
+    with pytest.raises(ValueError, match="mode: expected min or max, found 'up'"):
+        EarlyStopping("up")
+    with pytest.raises(ValueError, match="threshold_mode: expected rel or abs, found 'x'"):
+        EarlyStopping("min", threshold_mode="x")

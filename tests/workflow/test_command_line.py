@@ -1,0 +1,29 @@
+"""Values of the command line reach the programs and the jobs of a cluster unchanged."""
+
+import subprocess
+import sys
+
+import pytest
+from snakemake_interface_executor_plugins.utils import format_cli_arg
+
+from helpers.programs import ROOT
+from worldmodels import config
+
+QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}', '"a\\nb"', "a\nb")
+
+
+@pytest.mark.parametrize("text", QUOTED)
+def test_command_line_values_reach_cluster_jobs_through_bash(text):
+    """Through the quoting of Snakemake."""
+    entry = f"vae={text}"
+    line = format_cli_arg("--config", [config.for_jobs(entry)])
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    assert config.command_line(done.stdout.split("\0")[1:-1]) == config.command_line([entry])
+
+
+def test_configuration_and_fingerprint_import_without_torch():
+    code = "import sys; import worldmodels.config, worldmodels.fingerprint; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
