@@ -58,7 +58,7 @@ def main(args) -> None:
         finish(finished, args)
         methods = {
             "limit": lambda: float(GOAL_SECONDS),
-            "dry run, all to do": lambda: seconds_of(empty, args, "-n", expected="rule vae"),
+            "dry run, all to do": lambda: seconds_of(empty, args, "-n", expected="rule train_vae"),
             "dry run, nothing to do": lambda: seconds_of(finished, args, "-n", expected="Nothing to be done"),
             "run, nothing to do": lambda: seconds_of(finished, args, expected="Nothing to be done"),
         }

@@ -30,7 +30,7 @@ rule ablation_share:
         'ln -sf "../../../{wildcards.stage}/{wildcards.file}" {output:q} 2> {log:q}'
 
 
-use rule mdrnn as ablation_mdrnn with:
+use rule train_mdrnn as ablation_train_mdrnn with:
     input:
         data=ancient(
             f"{ABLATION}/{{variant}}/latents/{Path(LATENTS).name}.npz"
@@ -48,9 +48,9 @@ use rule mdrnn as ablation_mdrnn with:
         weights=f"{ABLATION}/{{variant}}/mdrnn/best.tar",
         summary=f"{ABLATION}/{{variant}}/mdrnn/best.json",
     log:
-        f"{LOGDIR}/logs/ablation_{{variant}}_mdrnn.log",
+        f"{LOGDIR}/logs/ablation_{{variant}}_train_mdrnn.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/ablation_{{variant}}_mdrnn.tsv"
+        f"{LOGDIR}/benchmarks/ablation_{{variant}}_train_mdrnn.tsv"
     wildcard_constraints:
         variant="|".join(name for name in VARIANTS if "mdrnn" in VARIANTS[name]),
     params:
@@ -69,10 +69,10 @@ use rule mdrnn as ablation_mdrnn with:
         ),
 
 
-ruleorder: ablation_mdrnn > ablation_share
+ruleorder: ablation_train_mdrnn > ablation_share
 
 
-use rule ctrl as ablation_ctrl with:
+use rule train_controller as ablation_train_controller with:
     input:
         models=ancient(
             [f"{ABLATION}/{{variant}}/{stage}/best.tar" for stage in ("vae", "mdrnn")]
@@ -84,9 +84,9 @@ use rule ctrl as ablation_ctrl with:
         weights=f"{ABLATION}/{{variant}}/ctrl/best.tar",
         summary=f"{ABLATION}/{{variant}}/ctrl/best.json",
     log:
-        f"{LOGDIR}/logs/ablation_{{variant}}_ctrl.log",
+        f"{LOGDIR}/logs/ablation_{{variant}}_train_controller.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/ablation_{{variant}}_ctrl.tsv"
+        f"{LOGDIR}/benchmarks/ablation_{{variant}}_train_controller.tsv"
     params:
         **recorded(
             command=command(
@@ -135,6 +135,12 @@ use rule evaluate as ablation_evaluate with:
 
 
 rule ablation:
+    """Compare the agent with its ablation (a target)."""
+    input:
+        multiext(f"{ABLATION}/ablation", ".json", ".md", ".png"),
+
+
+rule compare_agents:
     input:
         full=f"{LOGDIR}/eval.json",
         variants=variant_tests(ABLATION, VARIANTS),
@@ -142,9 +148,9 @@ rule ablation:
         multiext(f"{ABLATION}/ablation", ".json", ".md"),
         figure=report(f"{ABLATION}/ablation.png", category="Ablation"),
     log:
-        f"{LOGDIR}/logs/ablation.log",
+        f"{LOGDIR}/logs/compare_agents.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/ablation.tsv"
+        f"{LOGDIR}/benchmarks/compare_agents.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 1

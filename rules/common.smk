@@ -254,11 +254,11 @@ def extend_profile(names):
 
 
 # The stages of which rules/ablation.smk has variants.
-VARIED = ("mdrnn", "ctrl", "evaluate")
+VARIED = ("train_mdrnn", "train_controller", "evaluate")
 extend_profile(lambda stage: [f"ablation_{stage}"] if stage in VARIED else [])
 # The last, smaller shard has its own rule, in rules/rollouts.smk.
 extend_profile(
-    lambda stage: ["rollouts_last_shard"] if stage == "rollouts_shard" else []
+    lambda stage: ["collect_last_rollouts"] if stage == "collect_rollouts" else []
 )
 
 
@@ -277,7 +277,9 @@ def controller_memory():
     on_cluster = workflow.remote_exec or workflow.resource_settings.nodes  # --jobs
     if not on_cluster:
         return None
-    given = workflow.resource_settings.overwrite_resources.get("ctrl", {}).get("mem_mb")
+    given = workflow.resource_settings.overwrite_resources.get(
+        "train_controller", {}
+    ).get("mem_mb")
     try:
         given = getattr(given, "value", given)
     except ValueError:  # an expression, such as 500*attempt

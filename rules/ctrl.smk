@@ -12,6 +12,14 @@ MPI_JOB = {
 
 
 rule ctrl:
+    """Train C, the controller (a target)."""
+    input:
+        f"{C}.tar",
+        f"{C}.json",
+        f"{LOGDIR}/ctrl/history.csv",
+
+
+rule train_controller:
     input:
         models=ancient([f"{V}.tar", f"{M}.tar"]),
         summaries=[f"{V}.json", f"{M}.json"],
@@ -20,9 +28,9 @@ rule ctrl:
         summary=f"{C}.json",
         history=f"{LOGDIR}/ctrl/history.csv",
     log:
-        f"{LOGDIR}/logs/ctrl.log",
+        f"{LOGDIR}/logs/train_controller.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/ctrl.tsv"
+        f"{LOGDIR}/benchmarks/train_controller.tsv"
     conda:
         "../envs/play.yaml"
     threads: 1 if MPI else CONFIG.ctrl.max_workers

@@ -15,9 +15,9 @@ rule evaluate_shard:
     output:
         f"{LOGDIR}/evaluate/shard_{{shard}}_of_{CONFIG.evaluate.shards}.json",
     log:
-        f"{LOGDIR}/logs/evaluate_{{shard}}.log",
+        f"{LOGDIR}/logs/evaluate_shard_{{shard}}.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/evaluate_{{shard}}.tsv"
+        f"{LOGDIR}/benchmarks/evaluate_shard_{{shard}}.tsv"
     conda:
         "../envs/play.yaml"
     threads: 32

@@ -10,7 +10,7 @@ FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
 FIGURES += [f"{REPORT}/replays.npz", f"{REPORT}/dream.gif", *FILMS]
 
 
-rule figures_vae:
+rule plot_vae:
     input:
         rollouts=ancient(held_out(CONFIG.vae)),
         summaries=ROLLOUT_SUMMARIES,
@@ -23,9 +23,9 @@ rule figures_vae:
         shown("V", "vae_traversals.png", "latent traversals"),
         shown("V", "vae_losses.png", "learning curves"),
     log:
-        f"{LOGDIR}/logs/figures_vae.log",
+        f"{LOGDIR}/logs/plot_vae.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/figures_vae.tsv"
+        f"{LOGDIR}/benchmarks/plot_vae.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 2
@@ -40,7 +40,7 @@ rule figures_vae:
         "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
 
 
-rule figures_mdrnn:
+rule plot_mdrnn:
     input:
         rollouts=ancient(held_out(CONFIG.mdrnn)),
         summaries=ROLLOUT_SUMMARIES,
@@ -52,9 +52,9 @@ rule figures_mdrnn:
         shown("M", "mdrnn_reward.png", "rewards"),
         shown("M", "mdrnn_losses.png", "learning curves"),
     log:
-        f"{LOGDIR}/logs/figures_mdrnn.log",
+        f"{LOGDIR}/logs/plot_mdrnn.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/figures_mdrnn.tsv"
+        f"{LOGDIR}/benchmarks/plot_mdrnn.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 2
@@ -69,7 +69,7 @@ rule figures_mdrnn:
         "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
 
 
-rule figures_ctrl:
+rule plot_controller:
     input:
         history=ancient(f"{LOGDIR}/ctrl/history.csv"),
         weights=ancient(f"{C}.tar"),
@@ -78,9 +78,9 @@ rule figures_ctrl:
         shown("C", "ctrl_returns.png", "returns"),
         shown("C", "ctrl_search.png", "step size, episode lengths, time"),
     log:
-        f"{LOGDIR}/logs/figures_ctrl.log",
+        f"{LOGDIR}/logs/plot_controller.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/figures_ctrl.tsv"
+        f"{LOGDIR}/benchmarks/plot_controller.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 1
@@ -119,7 +119,7 @@ rule dream:
         "{params.command} {params.options} --log {log:q} --output {output:q}"
 
 
-rule replay:
+rule replay_episodes:
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
@@ -129,9 +129,9 @@ rule replay:
         shown("test", "films.png", "best, median and worst, filmed"),
         paths=f"{REPORT}/replays.npz",
     log:
-        f"{LOGDIR}/logs/replay.log",
+        f"{LOGDIR}/logs/replay_episodes.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/replay.tsv"
+        f"{LOGDIR}/benchmarks/replay_episodes.tsv"
     conda:
         "../envs/play.yaml"
     threads: 3
@@ -146,7 +146,7 @@ rule replay:
         "{params.command} {params.options} --log {log:q}"
 
 
-rule figures_evaluate:
+rule plot_evaluation:
     input:
         test=f"{LOGDIR}/eval.json",
         paths=f"{REPORT}/replays.npz",
@@ -155,9 +155,9 @@ rule figures_evaluate:
         shown("test", "evaluation_returns.png", "returns and published scores"),
         shown("test", "evaluation_tracks.png", "tracks from above"),
     log:
-        f"{LOGDIR}/logs/figures_evaluate.log",
+        f"{LOGDIR}/logs/plot_evaluation.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/figures_evaluate.tsv"
+        f"{LOGDIR}/benchmarks/plot_evaluation.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 1
@@ -184,17 +184,17 @@ SETTINGS = settings.to_text(
     }
 )
 JOBS = [
-    *(f"rollouts_{wm.shard_name(shard)}" for shard in SHARDS),
-    "vae",
-    *(["latents"] if CONFIG.latents.precompute_latents else []),
-    "mdrnn",
-    "ctrl",
-    *(f"evaluate_{shard}" for shard in range(len(PLAYED))),
+    *(f"collect_rollouts_{wm.shard_name(shard)}" for shard in SHARDS),
+    "train_vae",
+    *(["encode_latents"] if CONFIG.latents.precompute_latents else []),
+    "train_mdrnn",
+    "train_controller",
+    *(f"evaluate_shard_{shard}" for shard in range(len(PLAYED))),
     "evaluate",
 ]
 
 
-rule figures_run:
+rule plot_run:
     input:
         shards=ROLLOUT_SUMMARIES,
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
@@ -203,9 +203,9 @@ rule figures_run:
         shown("run", "run.html", "versions, configuration, time"),
         shown("run", "stages.png", "what the stages took"),
     log:
-        f"{LOGDIR}/logs/figures_run.log",
+        f"{LOGDIR}/logs/plot_run.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/figures_run.tsv"
+        f"{LOGDIR}/benchmarks/plot_run.tsv"
     conda:
         "../envs/plot.yaml"
     threads: 1

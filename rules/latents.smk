@@ -4,6 +4,13 @@
 
 
 rule latents:
+    """Encode every frame by V (a target)."""
+    input:
+        f"{LATENTS}.npz",
+        f"{LATENTS}.json",
+
+
+rule encode_latents:
     input:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
@@ -13,9 +20,9 @@ rule latents:
         latents=f"{LATENTS}.npz",
         summary=f"{LATENTS}.json",
     log:
-        f"{LOGDIR}/logs/latents.log",
+        f"{LOGDIR}/logs/encode_latents.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/latents.tsv"
+        f"{LOGDIR}/benchmarks/encode_latents.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8

@@ -4,6 +4,13 @@
 
 
 rule mdrnn:
+    """Train M, the MDN-RNN (a target)."""
+    input:
+        f"{M}.tar",
+        f"{M}.json",
+
+
+rule train_mdrnn:
     input:
         data=ancient(
             f"{LATENTS}.npz" if CONFIG.latents.precompute_latents else ROLLOUTS
@@ -19,9 +26,9 @@ rule mdrnn:
         weights=f"{M}.tar",
         summary=f"{M}.json",
     log:
-        f"{LOGDIR}/logs/mdrnn.log",
+        f"{LOGDIR}/logs/train_mdrnn.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/mdrnn.tsv"
+        f"{LOGDIR}/benchmarks/train_mdrnn.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8

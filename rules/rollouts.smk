@@ -49,7 +49,7 @@ rule rollouts:
         ROLLOUTS,
 
 
-rule rollouts_shard:
+rule collect_rollouts:
     input:
         models=ancient([f"{file}.tar" for file in AGENT_FILES]),
         summaries=[f"{file}.json" for file in AGENT_FILES],
@@ -57,9 +57,9 @@ rule rollouts_shard:
         episodes=wm.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
         summary=f"{DATA_DIR}/{{shard}}.json",
     log:
-        f"{LOGDIR}/logs/rollouts_{{shard}}.log",
+        f"{LOGDIR}/logs/collect_rollouts_{{shard}}.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/rollouts_{{shard}}.tsv"
+        f"{LOGDIR}/benchmarks/collect_rollouts_{{shard}}.tsv"
     wildcard_constraints:
         shard=rf"(?!{LAST_SHARD})\d{{5}}" if LAST_SIZE else r"\d{5}",
     conda:
@@ -85,7 +85,7 @@ rule rollouts_shard:
 
 if LAST_SIZE:
 
-    use rule rollouts_shard as rollouts_last_shard with:
+    use rule collect_rollouts as collect_last_rollouts with:
         output:
             episodes=wm.shard_files(DATA_DIR, "{shard}", LAST_SIZE),
             summary=f"{DATA_DIR}/{{shard}}.json",

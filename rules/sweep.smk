@@ -24,15 +24,15 @@ for seed in sorted(set(SEEDS)):
     use rule * from run as run_*
 
 
-rule sweep:
+rule compare_runs:
     input:
         [f"{LOGDIR}/seed_{seed}/eval.json" for seed in SEEDS],
     output:
         f"{LOGDIR}/seeds.json",
     log:
-        f"{LOGDIR}/logs/sweep.log",
+        f"{LOGDIR}/logs/compare_runs.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/sweep.tsv"
+        f"{LOGDIR}/benchmarks/compare_runs.tsv"
     conda:
         "../envs/train.yaml"
     threads: 1

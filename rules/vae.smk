@@ -4,6 +4,13 @@
 
 
 rule vae:
+    """Train V, the ConvVAE (a target)."""
+    input:
+        f"{V}.tar",
+        f"{V}.json",
+
+
+rule train_vae:
     input:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
@@ -11,9 +18,9 @@ rule vae:
         weights=f"{V}.tar",
         summary=f"{V}.json",
     log:
-        f"{LOGDIR}/logs/vae.log",
+        f"{LOGDIR}/logs/train_vae.log",
     benchmark:
-        f"{LOGDIR}/benchmarks/vae.tsv"
+        f"{LOGDIR}/benchmarks/train_vae.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8

@@ -6,6 +6,7 @@ Writes <logdir>/report/run.html, and stages.png beside it.
 
 import csv
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from worldmodels import checkpoint, cli, config, figures, settings
 from worldmodels.cli import log
 from worldmodels.figures import BLUE, ORANGE
 from worldmodels.settings import UserError
+
+# The stage of each rule. A benchmark is named after its rule; the number of a shard follows.
+STAGES = {
+    "collect_rollouts": "rollouts",
+    "collect_agent_rollouts": "rollouts",
+    "train_vae": "vae",
+    "encode_latents": "latents",
+    "train_mdrnn": "mdrnn",
+    "train_controller": "ctrl",
+    "evaluate_shard": "evaluate",
+    "evaluate": "evaluate",
+}
 
 PACKAGES = ("torch", "gymnasium", "envpool", "numpy", "cma")
 
@@ -33,6 +46,18 @@ def read_benchmark(path: str) -> dict[str, float] | None:
         return {"s": float(row["s"]), "max_rss": float("nan"), "cpu_time": float("nan")}
 
 
+def stage_of(benchmark: str) -> str:
+    """Return the stage that a benchmark belongs to.
+
+    Raises:
+        UserError: The file is not named after a rule that makes a stage's product.
+    """
+    rule = re.sub(r"_\d+$", "", Path(benchmark).stem)
+    if rule not in STAGES:
+        raise UserError(f"{benchmark}: expected a benchmark of the rules {', '.join(STAGES)}, found another name")
+    return STAGES[rule]
+
+
 def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
     """The benchmarks by stage; jobs of one stage add up, their memory is that of the largest.
 
@@ -40,8 +65,7 @@ def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
     """
     total: dict[str, dict[str, float]] = {}
     for path in benchmarks:
-        name = Path(path).stem.split("_")[0]
-        sums = total.setdefault(name, {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
+        sums = total.setdefault(stage_of(path), {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
         job = read_benchmark(path)
         if job is None:
             continue

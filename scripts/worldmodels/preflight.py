@@ -73,7 +73,7 @@ def check_covariance(parameters: int, cma: dict, memory: float | None = None) ->
     needed = MATRICES * 8 * parameters**2
     if cma.get("CMA_diagonal") is True:
         return
-    where = "this machine has" if memory is None else "C's job has (mem_mb of the rule ctrl)"
+    where = "this machine has" if memory is None else "C's job has (mem_mb of the rule train_controller)"
     memory = memory_limit() if memory is None else memory
     if needed > memory:
         raise UserError(

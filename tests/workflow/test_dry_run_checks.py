@@ -49,8 +49,11 @@ def test_a_shard_records_the_actions_and_the_defaults_suit_them(tmp_path):
     "flags, message",
     [
         (["--cores", 1], "since the covariance matrix of C's 1183744 parameters takes"),
-        (["--jobs", 1], "and C's job has (mem_mb of the rule ctrl) 23.4 GB, found a full matrix"),
-        (["--jobs", 1, "--set-resources", "ctrl:mem_mb=5000"], "(mem_mb of the rule ctrl) 5 GB, found a full matrix"),
+        (["--jobs", 1], "and C's job has (mem_mb of the rule train_controller) 23.4 GB, found a full matrix"),
+        (
+            ["--jobs", 1, "--set-resources", "train_controller:mem_mb=5000"],
+            "(mem_mb of the rule train_controller) 5 GB, found a full matrix",
+        ),
     ],
 )
 def test_a_dry_run_tells_it_where_rollouts_are_there(tmp_path, flags, message):
@@ -67,7 +70,7 @@ def test_memory_that_grows_with_the_attempt_is_the_jobs_to_know(tmp_path):
     data = tmp_path / "results/carracing/rollouts"
     data.mkdir(parents=True)
     (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(HUGE, EnvConfig())}))
-    flags = ["--jobs", 1, "--set-resources", "ctrl:mem_mb=500*attempt", "--config", "ctrl={squash: []}"]
+    flags = ["--jobs", 1, "--set-resources", "train_controller:mem_mb=500*attempt", "--config", "ctrl={squash: []}"]
     assert run_snakemake("-n", *flags, cwd=tmp_path, check=False).returncode == 0
 
 
@@ -78,7 +81,7 @@ def test_a_dry_run_of_the_ablation_checks_its_variants(tmp_path):
     many = dataclasses.replace(HUGE, size=2000)
     (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(many, EnvConfig())}))
     # 66,000 parameters take 261 GB, the 83,320 with a hidden layer 417 GB.
-    flags = ["-n", "--jobs", 1, "--set-resources", "ctrl:mem_mb=300000"]
+    flags = ["-n", "--jobs", 1, "--set-resources", "train_controller:mem_mb=300000"]
     values = ["--config", "ctrl={squash: [], features: z}"]
     assert run_snakemake(*flags, *values, "--", "ctrl", cwd=tmp_path).returncode == 0
     ended = run_snakemake(*flags, *values, "--", "ablation", cwd=tmp_path, check=False)

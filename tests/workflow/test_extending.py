@@ -15,11 +15,11 @@ COMMANDS = re.findall(r"```sh\nsnakemake (.*?)\n```", PAGE)
 ABLATION = COMMANDS[0].replace("--configfile", "ablation --configfile")
 # What of the chain an example runs again, after a run without changes.
 AGAIN = {
-    "vae={model: 'my_vae:DenseVAE'}": {"vae", "latents", "mdrnn", "ctrl", "evaluate"},
-    "mdrnn={cell: gru, num_layers: 2, gmm_components: 3}": {"mdrnn", "ctrl", "evaluate"},
-    "mdrnn={num_epochs: 0}": {"mdrnn", "ctrl", "evaluate"},
-    "ctrl={features: zhc, hidden: [16]}": {"ctrl", "evaluate"},
-    "ctrl={cma: {CMA_diagonal: true}}": {"ctrl", "evaluate"},
+    "vae={model: 'my_vae:DenseVAE'}": {"train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate"},
+    "mdrnn={cell: gru, num_layers: 2, gmm_components: 3}": {"train_mdrnn", "train_controller", "evaluate"},
+    "mdrnn={num_epochs: 0}": {"train_mdrnn", "train_controller", "evaluate"},
+    "ctrl={features: zhc, hidden: [16]}": {"train_controller", "evaluate"},
+    "ctrl={cma: {CMA_diagonal: true}}": {"train_controller", "evaluate"},
 }
 
 
@@ -49,7 +49,7 @@ def changes(command: str) -> str:
 
 def chain(jobs: dict[str, int]) -> set[str]:
     """The planned jobs of the chain itself, without those of the figures."""
-    return {job for job in jobs if not job.startswith("figures") and job not in ("all", "dream", "replay")}
+    return {job for job in jobs if not job.startswith("plot_") and job not in ("all", "dream", "replay_episodes")}
 
 
 def test_the_page_has_its_examples():
@@ -61,7 +61,7 @@ def test_the_page_has_its_examples():
 def test_any_gymnasium_environment_is_one_line(tmp_path):
     command = re.search(r"\n    snakemake (.*)", PAGE)[1]
     jobs = planned(run_snakemake("-n", *flags(command), cwd=tmp_path).stdout)
-    assert jobs["rollouts_shard"] == 4 and jobs["evaluate"] == 1
+    assert jobs["collect_rollouts"] == 4 and jobs["evaluate"] == 1
 
 
 def test_the_environment(finished):
@@ -82,7 +82,7 @@ def test_an_edit_of_the_network_is_noticed(folder):
     command = [*next(flags(c) for c in COMMANDS if "DenseVAE" in c), "--", "vae"]
     run_snakemake(*command, cwd=folder)
     (folder / "my_vae.py").write_text(FILES["my_vae.py"].replace("nn.ReLU()", "nn.ELU()"))
-    assert "vae" in planned(run_snakemake("-n", *command, cwd=folder).stdout)
+    assert "train_vae" in planned(run_snakemake("-n", *command, cwd=folder).stdout)
     (folder / "my_vae.py").write_text("# a comment\n" + FILES["my_vae.py"])
     assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
 
@@ -90,15 +90,22 @@ def test_an_edit_of_the_network_is_noticed(folder):
 def test_an_edit_of_the_environment_is_noticed(folder):
     (folder / "my_env.py").write_text(FILES["my_env.py"].replace("2 if action", "3 if action"))
     jobs = planned(run_snakemake("-n", *flags(COMMANDS[0]), cwd=folder).stdout)
-    assert chain(jobs) == {"rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate"}
+    assert chain(jobs) == {
+        "collect_rollouts",
+        "train_vae",
+        "encode_latents",
+        "train_mdrnn",
+        "train_controller",
+        "evaluate",
+    }
 
 
 def test_the_ablation(folder):
     """Rollouts and V are those of the run, M but for the untrained one; what was done is not done again."""
     command = flags(ABLATION)
     jobs = planned(run_snakemake("-n", *command, cwd=folder).stdout)
-    assert {name: jobs[name] for name in jobs if name not in ("ablation", "ablation_share")} == {
-        "ablation_mdrnn": 1, "ablation_ctrl": 3, "ablation_evaluate": 3,
+    assert {name: jobs[name] for name in jobs if name not in ("ablation", "compare_agents", "ablation_share")} == {
+        "ablation_train_mdrnn": 1, "ablation_train_controller": 3, "ablation_evaluate": 3,
     }  # fmt: skip
     run_snakemake(*command, cwd=folder)
     made = folder / "results/reach/ablation"
@@ -114,4 +121,8 @@ def test_the_ablation(folder):
     assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
     more = [*command, "--config", "mdrnn={num_epochs: 3}"]
     jobs = planned(run_snakemake("-n", *more, cwd=folder).stdout)
-    assert jobs["mdrnn"] == jobs["ctrl"] == 1 and jobs["ablation_ctrl"] == 2 and "vae" not in jobs
+    assert (
+        jobs["train_mdrnn"] == jobs["train_controller"] == 1
+        and jobs["ablation_train_controller"] == 2
+        and "train_vae" not in jobs
+    )

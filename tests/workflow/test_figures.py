@@ -30,9 +30,9 @@ def reported(tiny_run, rollouts, tmp_path_factory) -> Path:
     shutil.copytree(tiny_run, run)
     run_script("evaluate", "--logdir", run, *SHORT, "--num-episodes", 3, "--threads", 2)
     (run / "benchmarks").mkdir()
-    for stage in ("rollouts_00000", "vae", "ctrl"):
+    for stage in ("collect_rollouts_00000", "train_vae", "train_controller"):
         (run / f"benchmarks/{stage}.tsv").write_text(BENCHMARK.format(12.5, 800, 11))
-    benchmarks = [*sorted((run / "benchmarks").glob("*.tsv")), run / "benchmarks/latents.tsv"]
+    benchmarks = [*sorted((run / "benchmarks").glob("*.tsv")), run / "benchmarks/encode_latents.tsv"]
     shards = sorted(Path(rollouts[0]).parent.glob("*.json"))
     said = [
         run_script("plot_vae", "--logdir", run, rollouts[-1]),
@@ -211,11 +211,11 @@ def test_invalid_flags_of_figures_end_with_one_line(script, flags, message, tmp_
 
 def test_figures_are_part_of_the_default_targets(tmp_path):
     jobs = planned(run_snakemake("-n", "--cores", 2, cwd=tmp_path).stdout)
-    wanted = {"figures_vae", "figures_mdrnn", "figures_ctrl", "dream", "replay", "figures_evaluate", "figures_run"}
+    wanted = {"plot_vae", "plot_mdrnn", "plot_controller", "dream", "replay_episodes", "plot_evaluation", "plot_run"}
     assert wanted <= set(jobs) and "figures" not in jobs
     assert wanted < set(planned(run_snakemake("-n", "--cores", 2, "figures", cwd=tmp_path).stdout))
-    alone = planned(run_snakemake("-n", "--cores", 2, "figures_vae", cwd=tmp_path).stdout)
-    assert set(alone) == {"rollouts_shard", "vae", "figures_vae"}
+    alone = planned(run_snakemake("-n", "--cores", 2, "plot_vae", cwd=tmp_path).stdout)
+    assert set(alone) == {"collect_rollouts", "train_vae", "plot_vae"}
 
 
 def test_report_shows_every_figure_with_a_caption(smoke, tmp_path):

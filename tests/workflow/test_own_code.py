@@ -36,14 +36,20 @@ rollouts: {num_rollouts: 1, shard_size: 1, policy: agent, agent: earlier}
 vae: {model: 'my_vae:V', num_test_files: 0}
 mdrnn: {num_test_files: 0}
 """
-ENV_RULES = {"rollouts_shard", "ctrl", "evaluate", "dream", "replay"}
-V_RULES = {"vae", "latents", "mdrnn", "ctrl", "evaluate", "figures_vae", "figures_mdrnn", "dream", "replay"}
+ENV_RULES = {
+    "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "plot_vae", "plot_mdrnn", "dream",
+    "replay_episodes",
+}  # fmt: skip
+V_RULES = {
+    "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "plot_vae", "plot_mdrnn", "dream",
+    "replay_episodes",
+}  # fmt: skip
 # The rules whose code an edit of a file changes.
 COUNTS = {
     "games/my_env.py": ENV_RULES,
     "more.py": ENV_RULES,
     "my_vae.py": V_RULES,
-    "earlier_vae.py": {"rollouts_shard"},
+    "earlier_vae.py": {"collect_rollouts"},
 }
 
 

@@ -19,13 +19,16 @@ import yaml
 from helpers.programs import ROOT, planned, run_snakemake
 from worldmodels import config, settings
 
-STAGES = ("rollouts_shard", "vae", "latents", "mdrnn", "ctrl", "evaluate_shard", "evaluate")
+STAGES = (
+    "collect_rollouts", "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate_shard", "evaluate",
+)  # fmt: skip
 # The rules of figures, and the last stage whose files each of them reads.
 FIGURES = {
-    "figures_vae": "vae", "figures_mdrnn": "mdrnn", "figures_ctrl": "ctrl", "dream": "ctrl", "replay": "evaluate",
-    "figures_evaluate": "evaluate", "figures_run": "evaluate",
+    "plot_vae": "train_vae", "plot_mdrnn": "train_mdrnn", "plot_controller": "train_controller",
+    "dream": "train_controller", "replay_episodes": "evaluate",
+    "plot_evaluation": "evaluate", "plot_run": "evaluate",
 }  # fmt: skip
-PLOTS = {rule for rule in FIGURES if rule.startswith("figures_")}
+PLOTS = {rule for rule in FIGURES if rule.startswith("plot_")}
 EVERY = (*STAGES, *FIGURES)
 PRESET = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
 Edit = Callable[[Path, Path], list]  # (repository, working directory) -> flags for Snakemake
@@ -217,45 +220,48 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "results moved, --directory elsewhere": (move_results, nothing),
         "another --cores": (flags("--cores", "1"), nothing),
         "another logdir, the same rollouts": (
-            flags("--config", "logdir=results/other", "data_dir=results/smoke/rollouts"), since("vae"),
+            flags("--config", "logdir=results/other", "data_dir=results/smoke/rollouts"), since("train_vae"),
         ),
         "device": (flags("--config", "device=cpu"), nothing),
         "a comment in every file": (comment_everywhere, nothing),
         "keys of config.yaml reordered": (reorder, nothing),
         "a docstring": (replace("scripts/worldmodels/vae.py", '"""V: the', '"""V, the'), nothing),
         "reformatting": (replace("scripts/worldmodels/vae.py", "self.fc(z)", "(self\n .fc(z))"), nothing),
-        "seed": (flags("--config", "seed=2"), since("rollouts_shard")),
-        "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("vae")),
-        "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("rollouts_shard")),
+        "seed": (flags("--config", "seed=2"), since("collect_rollouts")),
+        "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("train_vae")),
+        "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("collect_rollouts")),
         "num_rollouts raised to no whole shard": (
-            set_value("rollouts", "num_rollouts", 10), since("vae") | {"rollouts_last_shard"},
+            set_value("rollouts", "num_rollouts", 10), since("train_vae") | {"collect_last_rollouts"},
         ),
-        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 4), since("vae")),
-        "num_rollouts lowered to no whole shard": (set_value("rollouts", "num_rollouts", 7), since("vae")),
-        "one rollout lost": (lose("rollouts/00001_0002.npz"), since("rollouts_shard")),
-        "V lost": (lose("vae/best.tar"), since("vae")),
-        "the latents lost": (lose("latents/latents_32.npz"), since("latents")),
+        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 4), since("train_vae")),
+        "num_rollouts lowered to no whole shard": (set_value("rollouts", "num_rollouts", 7), since("train_vae")),
+        "one rollout lost": (lose("rollouts/00001_0002.npz"), since("collect_rollouts")),
+        "V lost": (lose("vae/best.tar"), since("train_vae")),
+        "the latents lost": (lose("latents/latents_32.npz"), since("encode_latents")),
         "eval.json lost": (lose("eval.json"), since("evaluate")),
-        "a figure lost": (lose("report/vae_worst.png"), {"figures_vae"}),
-        "a film lost": (lose("report/best.gif"), {"replay", "figures_evaluate"}),
+        "a figure lost": (lose("report/vae_worst.png"), {"plot_vae"}),
+        "a film lost": (lose("report/best.gif"), {"replay_episodes", "plot_evaluation"}),
         "a caption": (append("report/vae_worst.rst", "More."), nothing),
-        "the history of C lost": (lose("ctrl/history.csv"), since("ctrl")),
-        "a benchmark lost": (lose("benchmarks/vae.tsv"), nothing),
-        "logdir with ./, seed": (flags("--config", "logdir=./results/smoke", "seed=2"), since("rollouts_shard")),
+        "the history of C lost": (lose("ctrl/history.csv"), since("train_controller")),
+        "a benchmark lost": (lose("benchmarks/train_vae.tsv"), nothing),
+        "logdir with ./, seed": (flags("--config", "logdir=./results/smoke", "seed=2"), since("collect_rollouts")),
         "logdir absolute, with // and / at the end": (absolute(), nothing),
-        "logdir absolute, seed": (absolute("seed=2"), since("rollouts_shard")),
+        "logdir absolute, seed": (absolute("seed=2"), since("collect_rollouts")),
         "records lost": (lose_records(), nothing),
-        "records lost, seed": (lose_records("seed=2"), since("rollouts_shard")),
-        "records lost, vae.beta": (lose_records("vae={beta: 2.0}"), since("vae")),
+        "records lost, seed": (lose_records("seed=2"), since("collect_rollouts")),
+        "records lost, vae.beta": (lose_records("vae={beta: 2.0}"), since("train_vae")),
         "records lost, evaluate.num_episodes": (lose_records("evaluate={num_episodes: 3}"), since("evaluate")),
-        "records lost, num_rollouts lowered": (lose_records("rollouts={num_rollouts: 7}"), since("vae")),
+        "records lost, num_rollouts lowered": (lose_records("rollouts={num_rollouts: 7}"), since("train_vae")),
         "records and time stamps lost": (copy_without_times, nothing),
-        "records lost, data_dir of other, older summaries": (older_rollouts, since("vae")),
-        "data_dir of another working directory": (rollouts_elsewhere(), since("vae")),
-        "data_dir of another working directory, seed": (rollouts_elsewhere("seed=2"), since("rollouts_shard")),
-        "rollouts collected again by another working directory": (collect_elsewhere, since("rollouts_shard")),
+        "records lost, data_dir of other, older summaries": (older_rollouts, since("train_vae")),
+        "data_dir of another working directory": (rollouts_elsewhere(), since("train_vae")),
+        "data_dir of another working directory, seed": (rollouts_elsewhere("seed=2"), since("collect_rollouts")),
+        "rollouts collected again by another working directory": (collect_elsewhere, since("collect_rollouts")),
     }  # fmt: skip
-    first = {"env": "rollouts_shard", "rollouts": "rollouts_shard", "vae": "vae", "latents": "mdrnn", "mdrnn": "mdrnn"}
+    first = {
+        "env": "collect_rollouts", "rollouts": "collect_rollouts", "vae": "train_vae", "latents": "train_mdrnn",
+        "mdrnn": "train_mdrnn", "ctrl": "train_controller",
+    }  # fmt: skip
     for section, cls in config.SECTIONS.items():
         for f in settings.settable(cls):
             key = settings.key(f)
@@ -265,33 +271,34 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             idle = f.metadata["role"] == settings.RUNTIME or f"{section}.{key}" in IDLE
             stale = nothing if idle else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
-    table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("rollouts_shard"))
-    table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("latents"))
+    table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("collect_rollouts"))
+    table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("encode_latents"))
     # Other jobs play the test; they do not look for what one job has played.
     table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))
     scripts = {
-        "collect_rollouts": "rollouts_shard", "train_vae": "vae", "encode_latents": "latents", "train_mdrnn": "mdrnn",
-        "train_controller": "ctrl", "evaluate": "evaluate",
+        "collect_rollouts", "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate",
     }  # fmt: skip
     figures = {
-        "plot_vae": {"figures_vae"}, "plot_mdrnn": {"figures_mdrnn"}, "plot_controller": {"figures_ctrl"},
-        "dream": {"dream"}, "replay_episodes": {"replay", "figures_evaluate"},
-        "plot_evaluation": {"figures_evaluate"}, "plot_run": {"figures_run"},
+        "plot_vae": {"plot_vae"}, "plot_mdrnn": {"plot_mdrnn"}, "plot_controller": {"plot_controller"},
+        "dream": {"dream"}, "replay_episodes": {"replay_episodes", "plot_evaluation"},
+        "plot_evaluation": {"plot_evaluation"}, "plot_run": {"plot_run"},
     }  # fmt: skip
-    for name, stale in [*((name, since(stage)) for name, stage in scripts.items()), *figures.items()]:
+    for name, stale in [*((name, since(name)) for name in scripts), *figures.items()]:
         table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), stale)
     modules = {
-        "seeding": "rollouts_shard", "checkpoint": "rollouts_shard", "envs": "rollouts_shard",
-        "actions": "rollouts_shard", "users": "rollouts_shard", "rollouts": "rollouts_shard", "datasets": "vae",
-        "instances": "rollouts_shard", "pictures": "rollouts_shard", "reuse": "rollouts_shard", "user_code": None,
-        "training": "vae", "graphs": "vae", "vae": "vae", "vae_training": "vae", "latents": "latents",
-        "sequences": "mdrnn", "mdrnn": "mdrnn", "mdrnn_training": "mdrnn", "agent": "ctrl", "controller": "ctrl",
-        "evolution": "ctrl", "strategy": "ctrl", "evaluation": "evaluate", "scores": "evaluate", "on_policy": None,
-        "figures": PLOTS, "decoding": {"figures_vae", "figures_mdrnn", "dream", "replay", "figures_evaluate"},
-        "films": {"dream", "replay", "figures_evaluate"}, "replays": {"replay", "figures_evaluate"},
-        "dreams": {"figures_mdrnn", "dream", "replay", "figures_evaluate"},
-        "config": None, "cma_options": None, "preflight": None, "settings": None, "cli": None, "fingerprint": None,
-        "records": None, "interrupts": None, "locks": None, "workers": None,
+        "seeding": "collect_rollouts", "checkpoint": "collect_rollouts", "envs": "collect_rollouts",
+        "actions": "collect_rollouts", "users": "collect_rollouts", "rollouts": "collect_rollouts",
+        "datasets": "train_vae", "instances": "collect_rollouts", "pictures": "collect_rollouts",
+        "reuse": "collect_rollouts", "user_code": None, "training": "train_vae", "graphs": "train_vae",
+        "vae": "train_vae", "vae_training": "train_vae", "latents": "encode_latents", "sequences": "train_mdrnn",
+        "mdrnn": "train_mdrnn", "mdrnn_training": "train_mdrnn", "agent": "train_controller",
+        "controller": "train_controller", "evolution": "train_controller", "strategy": "train_controller",
+        "evaluation": "evaluate", "scores": "evaluate", "on_policy": None, "figures": PLOTS,
+        "decoding": {"plot_vae", "plot_mdrnn", "dream", "replay_episodes", "plot_evaluation"},
+        "films": {"dream", "replay_episodes", "plot_evaluation"}, "replays": {"replay_episodes", "plot_evaluation"},
+        "dreams": {"plot_mdrnn", "dream", "replay_episodes", "plot_evaluation"}, "config": None, "cma_options": None,
+        "preflight": None, "settings": None, "cli": None, "fingerprint": None, "records": None, "interrupts": None,
+        "locks": None, "workers": None,
     }  # fmt: skip
     written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
     assert written == set(modules), "a row is missing for a module"
@@ -354,8 +361,8 @@ def test_row(row, plans):
 
 def test_only_new_and_lost_shards_are_collected(plans):
     expected = {"num_rollouts raised": 1, "one rollout lost": 1, "seed": 2}
-    assert {row: plans[row].result()["rollouts_shard"] for row in expected} == expected
-    assert plans["num_rollouts raised to no whole shard"].result()["rollouts_last_shard"] == 1
+    assert {row: plans[row].result()["collect_rollouts"] for row in expected} == expected
+    assert plans["num_rollouts raised to no whole shard"].result()["collect_last_rollouts"] == 1
 
 
 def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
@@ -377,7 +384,7 @@ def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
     assert list(before) == ["00000_0000.npz", "00000_0001.npz", "00001_0000.npz"]
     for number in (3, 2):
         assert planned(collect(number, "-n")) == {}
-    assert planned(collect(5, "-n")) == {"rollouts": 1, "rollouts_shard": 1, "rollouts_last_shard": 1}
+    assert planned(collect(5, "-n")) == {"rollouts": 1, "collect_rollouts": 1, "collect_last_rollouts": 1}
     collect(5)
     after = bytes_of(tmp_path / "run/rollouts")
     assert len(after) == 5 and before.items() <= after.items()
@@ -400,7 +407,7 @@ def test_a_larger_test_only_plays_the_new_tracks(copied):
     before = json.loads((work / "results/smoke/eval.json").read_text())
     more = ["--config", "evaluate={num_episodes: 3}", "--", "evaluate"]
     said = real_run(repo, work, *more)
-    assert "evaluate: continuing after 2 episodes" in said and "rule ctrl" not in said
+    assert "evaluate: continuing after 2 episodes" in said and "rule train_controller" not in said
     assert "to look at it: snakemake --report results/smoke/report.html --snakefile" in said
     after = json.loads((work / "results/smoke/eval.json").read_text())
     assert after["returns"][:2] == before["returns"] and len(after["returns"]) == 3
@@ -411,14 +418,14 @@ def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):
     repo, work = copied
     real_run(repo, work, "--config", "vae={latent_size: 8}", "--", "latents")
     assert (work / "results/smoke/latents/latents_8.npz").exists()
-    assert set(dry_run(repo, work)) == since("vae")
+    assert set(dry_run(repo, work)) == since("train_vae")
 
 
 def test_a_larger_budget_continues_and_equals_one_long_run(copied, tmp_path):
     repo, work = copied
     more = ["--config", "vae={num_epochs: 4}", "mdrnn={num_epochs: 5}", "ctrl={num_generations: 5}", "--", "evaluate"]
     said = real_run(repo, work, *more)
-    assert "continuing after epoch 3" in said and "rule rollouts_shard" not in said
+    assert "continuing after epoch 3" in said and "rule collect_rollouts" not in said
     long = tmp_path / "long"
     shutil.copytree(work / "results/smoke/rollouts", long / "results/smoke/rollouts")
     real_run(repo, long, *more)

@@ -24,6 +24,7 @@ from worldmodels.vae import ConvVAE, has_bfloat16
 SHARDS = {
     "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4,
 }  # fmt: skip
+CHAIN = ("train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "all")
 
 
 def test_every_preset_has_a_dry_run():
@@ -40,10 +41,8 @@ def test_dry_runs(preset, tmp_path):
             if preset == "record":
                 path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
-    assert {name: jobs[name] for name in ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all")} == dict.fromkeys(
-        ("vae", "latents", "mdrnn", "ctrl", "evaluate", "all"), 1
-    )
-    assert jobs["rollouts_shard"] == SHARDS[preset]
+    assert {name: jobs[name] for name in CHAIN} == dict.fromkeys(CHAIN, 1)
+    assert jobs["collect_rollouts"] == SHARDS[preset]
 
 
 def test_the_record_needs_an_earlier_run(tmp_path):
@@ -56,14 +55,14 @@ def test_the_record_needs_an_earlier_run(tmp_path):
 def test_stages_are_targets(target, tmp_path):
     jobs = planned(run_snakemake("-n", "--cores", 2, target, cwd=tmp_path).stdout)
     assert target in jobs and "all" not in jobs
-    assert ("ctrl" in jobs) == (target in ("ctrl", "evaluate"))
+    assert ("train_controller" in jobs) == (target in ("ctrl", "evaluate"))
 
 
 def test_without_precomputed_latents_none_are_made(tmp_path):
     jobs = planned(
         run_snakemake("-n", "--cores", 2, "--config", "latents={precompute_latents: false}", cwd=tmp_path).stdout
     )
-    assert "latents" not in jobs and jobs["mdrnn"] == 1
+    assert "encode_latents" not in jobs and jobs["train_mdrnn"] == 1
 
 
 def test_a_wrong_configuration_is_one_line(tmp_path):
@@ -131,38 +130,44 @@ def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
     done = run_snakemake("--cores", 2, *config, "--", "vae", cwd=tmp_path, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one")
+    assert last.startswith(
+        "train_vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one"
+    )
     assert not (tmp_path / "broken").exists() and not (tmp_path / logdir / "vae/best.tar").exists()
 
 
 def test_a_sweep_is_a_run_for_each_seed(tmp_path):
     """Its stages keep what a profile says of theirs."""
-    resources = ["--set-threads", "vae=3"]
+    resources = ["--set-threads", "train_vae=3"]
     done = run_snakemake("-n", "--cores", 4, *resources, "--config", "seeds=[1,2]", cwd=tmp_path)
     jobs = planned(done.stdout)
     assert {
-        f"seed_{seed}_{stage}" for seed in (1, 2) for stage in ("rollouts_shard", "vae", "ctrl", "evaluate")
+        f"seed_{seed}_{stage}"
+        for seed in (1, 2)
+        for stage in ("collect_rollouts", "train_vae", "train_controller", "evaluate")
     } <= set(jobs)
-    assert jobs["sweep"] == 1 and jobs["seed_2_vae"] == 1
-    vae = re.search(r"rule seed_2_vae:.*?\n\n", done.stdout, re.S)[0]
+    assert jobs["compare_runs"] == 1 and jobs["seed_2_train_vae"] == 1
+    vae = re.search(r"rule seed_2_train_vae:.*?\n\n", done.stdout, re.S)[0]
     assert "results/carracing/seed_2/vae/best.tar" in vae and "threads: 3" in vae
     refused = run_snakemake("-n", "--config", "seeds=[1,x]", cwd=tmp_path, check=False)
     assert "config: seeds: expected a list of numbers of at least 0, found [1, 'x']" in refused.stdout + refused.stderr
 
 
 def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
-    resources = ["--set-threads", "mdrnn=3", "--set-resources", "ctrl:mem_mb=1234"]
+    resources = ["--set-threads", "train_mdrnn=3", "--set-resources", "train_controller:mem_mb=1234"]
     said = run_snakemake("-n", "--cores", 4, *resources, "--", "ablation", cwd=tmp_path).stdout
-    for rule, told in (("ablation_mdrnn", "threads: 3"), ("ablation_ctrl", "mem_mb=1234")):
+    for rule, told in (("ablation_train_mdrnn", "threads: 3"), ("ablation_train_controller", "mem_mb=1234")):
         assert all(told in job for job in re.findall(rf"rule {rule}:.*?\n\n", said, re.S)) and f"rule {rule}:" in said
 
 
 def test_the_last_smaller_shard_keeps_what_a_profile_says_of_shards(tmp_path):
-    more = ["--set-resources", "rollouts_shard:mem_mb=1234", "--config", "rollouts={num_rollouts: 33}"]
+    more = ["--set-resources", "collect_rollouts:mem_mb=1234", "--config", "rollouts={num_rollouts: 33}"]
     printed = run_snakemake("-n", "--cores", 1, *more, "--", "rollouts", cwd=tmp_path).stdout
-    assert planned(printed) == {"rollouts": 1, "rollouts_shard": 1, "rollouts_last_shard": 1}
-    files = {rule: output.count(".npz") for rule, output in re.findall(r"rule (\w+shard):\n    output: (.*)", printed)}
-    assert files == {"rollouts_shard": 32, "rollouts_last_shard": 1}
+    assert planned(printed) == {"rollouts": 1, "collect_rollouts": 1, "collect_last_rollouts": 1}
+    files = {
+        rule: output.count(".npz") for rule, output in re.findall(r"rule (collect_\w+):\n    output: (.*)", printed)
+    }
+    assert files == {"collect_rollouts": 32, "collect_last_rollouts": 1}
     assert printed.count(" mem_mb=1234, ") == 2
 
 
@@ -185,7 +190,7 @@ def test_every_rule_quotes_the_folder(tmp_path):
     where = [f"logdir={json.dumps(logdir)}", "evaluate={shards: 2}"]
     output = run_snakemake("-n", "-p", "--cores", 2, "--config", *where, "--", "all", "ablation", cwd=tmp_path).stdout
     lines = shell_lines(output)
-    assert len(lines) == sum(count for rule, count in planned(output).items() if rule not in ("all", "figures"))
+    assert len(lines) == sum(count for rule, count in planned(output).items() if rule not in ("all", "ablation"))
     for line in lines:
         passed = [word for word in words(line, tmp_path) if "touch" in word and not word.startswith("{")]
         assert passed and all(word.startswith(f"{logdir}/") or word == logdir for word in passed), line
@@ -254,7 +259,7 @@ def test_what_went_wrong_in_a_sweep_is_the_last_thing_to_be_seen(tmp_path):
     given = ["--config", "seeds=[4,5]", small, "env={id: NoSuch-v0}", "--", "seed_5_rollouts"]
     done = run_snakemake("--cores", 1, *given, cwd=tmp_path, check=False)
     last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0 and last.startswith("seed_5 rollouts_00000: env.id: ") and "NoSuch-v0" in last
+    assert done.returncode != 0 and last.startswith("seed_5 collect_rollouts_00000: env.id: ") and "NoSuch-v0" in last
 
 
 def test_agents_are_compared_in_a_fixed_order():

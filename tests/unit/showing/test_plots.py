@@ -45,7 +45,11 @@ BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n{}\t0:00:00\t{}\t1\t{}\n"
 
 
 def test_jobs_of_a_stage_add_up(tmp_path):
-    jobs = {"rollouts_00000": (10, 500, 9), "rollouts_00001": (20, 700, 18), "vae": (65, 900, 120)}
+    jobs = {
+        "collect_rollouts_00000": (10, 500, 9),
+        "collect_rollouts_00001": (20, 700, 18),
+        "train_vae": (65, 900, 120),
+    }
     for name, values in jobs.items():
         (tmp_path / f"{name}.tsv").write_text(BENCHMARK.format(*values))
     total = plot_run.stages([str(tmp_path / f"{name}.tsv") for name in jobs])
