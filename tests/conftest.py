@@ -67,7 +67,7 @@ def smoke(tmp_path_factory) -> Path:
     """A finished run of the smoke preset, in a folder of its own: not to be changed."""
 
     def make(folder: Path) -> None:
-        run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder)
+        run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder, fork=False)
 
     return fill_once(tmp_path_factory, "smoke", make)
 

@@ -18,10 +18,16 @@ def run_script(name: str, *flags, cwd: Path | None = None, check: bool = True) -
     return process
 
 
-def run_snakemake(*flags, cwd: Path, repo: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the workflow of the repository in the folder cwd."""
+def run_snakemake(
+    *flags, cwd: Path, repo: Path = ROOT, check: bool = True, fork: bool = True
+) -> subprocess.CompletedProcess:
+    """Run the workflow of the repository in the folder cwd.
+
+    Args:
+        fork: whether Snakemake, its jobs and their workers are forked, which is faster, or start as a user's do.
+    """
     command = ["snakemake", "--snakefile", str(repo / "Snakefile"), *map(str, flags)]
-    if "-n" in flags:
+    if fork:
         process = forked.run(command, cwd, timeout=900)
     else:
         command[:1] = [sys.executable, "-m", "snakemake"]

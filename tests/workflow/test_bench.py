@@ -2,11 +2,10 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 
+from helpers import forked
 from helpers.programs import ROOT
 
 SMALL = {
@@ -37,18 +36,16 @@ def test_it_measures(name, smoke, tmp_path):
     flags = ["--rounds", 1, "--threads", 2, "--output", output, *SMALL[name]]
     if name not in OF_NO_RUN:
         flags += ["--logdir", smoke / "results/smoke"]
-    command = [sys.executable, str(ROOT / f"bench/{name}.py"), *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = forked.run([str(ROOT / f"bench/{name}.py"), *map(str, flags)], tmp_path, timeout=300)
+    assert process.returncode == 0, process.stderr
     found = json.loads(output.read_text())
     values = [value for row in found["rates"].values() for value in row]
     assert len(values) > 1 and all(math.isfinite(value) and value > 0 for value in values)
     assert all(goal["row"] in found["rates"] and goal["against"] in found["rates"] for goal in found.get("goals", []))
-    assert found["title"] in done.stdout
+    assert found["title"] in process.stdout
 
 
 def test_random_play():
     flags = ["--env-id", "CartPole-v1", "--episodes", "4"]
-    command = [sys.executable, str(ROOT / "bench/random_play.py"), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and done.stderr.count("over 4 episodes") == 2, done.stderr
+    process = forked.run([str(ROOT / "bench/random_play.py"), *flags], None, timeout=300)
+    assert process.returncode == 0 and process.stderr.count("over 4 episodes") == 2, process.stderr
