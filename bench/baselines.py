@@ -3,6 +3,13 @@
 import sys
 from pathlib import Path
 
+from worldmodels.models.load_controller import load_controller
+from worldmodels.models.load_mdrnn import load_mdrnn
+from worldmodels.models.load_vae import load_vae
+from worldmodels.models.mdrnn import MDRNN, to_cell
+from worldmodels.models.vae import ConvVAE, conv_vae_loss_fn
+from worldmodels.runtime.config import EnvConfig
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import gymnasium as gym
@@ -12,11 +19,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
-
-from worldmodels.config import EnvConfig
-from worldmodels.controller import load_controller
-from worldmodels.mdrnn import MDRNN, load_mdrnn, to_cell
-from worldmodels.vae import ConvVAE, conv_vae_loss_fn, load_vae
 
 
 class PlainVAE(ConvVAE):

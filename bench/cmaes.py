@@ -11,11 +11,11 @@ import numpy as np
 from common import Goal
 from controller import generation, players, population
 
-from worldmodels.config import WMControllerConfig
-from worldmodels.strategy import EvolutionStrategy
+from worldmodels.runtime.config import WMControllerConfig
+from worldmodels.search.cma_es import CMAES
 
 
-def ask_and_tell(strategy: EvolutionStrategy, generations: int) -> float:
+def ask_and_tell(strategy: CMAES, generations: int) -> float:
     """Seconds of CMA-ES a generation; over many, since it decomposes its covariance only now and then."""
     rng, start = np.random.default_rng(1), time.perf_counter()
     for _ in range(generations):
@@ -27,7 +27,7 @@ def ask_and_tell(strategy: EvolutionStrategy, generations: int) -> float:
 def main(args) -> None:
     ctrl = WMControllerConfig()
     candidates = population(args.logdir, ctrl.sigma0)
-    strategy = EvolutionStrategy(candidates.shape[1], ctrl.sigma0, ctrl.pop_size, seed=1)
+    strategy = CMAES(candidates.shape[1], ctrl.sigma0, ctrl.pop_size, seed=1)
 
     def play() -> float:
         start = time.perf_counter()

@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from worldmodels.data.policies import plan_actions
+from worldmodels.envs.instances import action_space
+from worldmodels.envs.lanes import make_lanes
+from worldmodels.models.precision import has_bfloat16
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import keep_freed_memory
+from worldmodels.training.graphed_step import GraphedStep
+from worldmodels.training.loop import Learn
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import numpy as np
 import torch
-
-from worldmodels import cli, config
-from worldmodels.envs import make_lanes
-from worldmodels.graphs import GraphedStep
-from worldmodels.instances import action_space
-from worldmodels.rollouts import plan_actions
-from worldmodels.training import Learn
-from worldmodels.vae import has_bfloat16
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results"
@@ -250,9 +252,9 @@ def read_rate(files: list[str], seconds: float = 0.5) -> Method:
     return lambda: rate(read, seconds)
 
 
-def environment_rate(env: config.EnvConfig, backend: str, threads: int, steps: int = 150, lanes: int = 64) -> float:
+def environment_rate(env: EnvConfig, backend: str, threads: int, steps: int = 150, lanes: int = 64) -> float:
     """Steps/s of the environment alone on `threads` threads, under smooth random actions; resets are not counted."""
-    ou = config.RolloutsConfig(policy="ou", seq_len=steps)
+    ou = RolloutsConfig(policy="ou", seq_len=steps)
     plans = np.stack([plan_actions(action_space(env), ou, 1, lane) for lane in range(lanes)])
     made, everyone = make_lanes(env, backend, list(range(lanes)), threads), np.arange(lanes)
     made.reset()
@@ -271,6 +273,6 @@ def main(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Non
     if args.cpu_time:
         clock = time.process_time
     torch.set_num_threads(max(1, args.threads))
-    cli.keep_freed_memory()
-    cli.log.setLevel("WARNING")
+    keep_freed_memory()
+    log.setLevel("WARNING")
     body(args)

@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from common import Goal
 
-from worldmodels import seeding
-from worldmodels.config import EnvConfig, WMControllerConfig
-from worldmodels.controller import Evaluator, flatten_parameters, load_agent, prepare_worker, share_cores
-from worldmodels.envs import choose_backend
-from worldmodels.workers import workers
+from worldmodels.envs import seeding
+from worldmodels.envs.backends import choose_backend
+from worldmodels.models.controller import flatten_parameters
+from worldmodels.playing.agent import load_agent
+from worldmodels.runtime.config import EnvConfig, WMControllerConfig
+from worldmodels.runtime.workers import workers
+from worldmodels.search.evaluator import Evaluator, prepare_worker, share_cores
 
 ENV = EnvConfig()
 TRACKS = count(10_000)  # every measurement plays another track

@@ -11,11 +11,12 @@ import common
 import numpy as np
 from common import Goal
 
-from worldmodels import evaluation
-from worldmodels.config import EnvConfig
-from worldmodels.envs import GymnasiumLanes
-from worldmodels.instances import Instances, make_gymnasium
-from worldmodels.workers import workers
+from worldmodels.envs.instances import Instances
+from worldmodels.envs.lanes import GymnasiumLanes
+from worldmodels.envs.making import make_gymnasium
+from worldmodels.playing import evaluation
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.workers import workers
 
 SEEDS = count(20_000)
 
@@ -36,7 +37,7 @@ class Recorder(GymnasiumLanes):
 def record(seeds: list[int]) -> dict[int, list[np.ndarray]]:
     """The agent's actions in the episodes of these seeds."""
     lanes = Recorder(evaluation.AGENT[-1], seeds)
-    evaluation.play(lanes)
+    evaluation.play_test_episodes(lanes)
     return lanes.actions
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from common import FLOP_ENCODE, Goal
 
-from worldmodels import cli
-from worldmodels.config import LatentsConfig
-from worldmodels.latents import precompute_latents
-from worldmodels.vae import ConvVAE, load_vae
+from worldmodels.data.latents import precompute_latents
+from worldmodels.models.load_vae import load_vae
+from worldmodels.models.vae import ConvVAE
+from worldmodels.runtime.config import LatentsConfig
+from worldmodels.runtime.devices import choose_device
 
 
 def ours(vae: ConvVAE, files: list[str]) -> float:
@@ -45,7 +46,7 @@ def read(files: list[str]) -> float:
 
 
 def main(args) -> None:
-    device = cli.device(args.device)
+    device = choose_device(args.device)
     vae, _ = load_vae(f"{args.logdir}/vae/best.tar", device)
     files = common.rollout_files(args, most=args.files)
     methods = {

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from common import FLOP_TRAIN_MDRNN, Goal
 
-from worldmodels import cli
-from worldmodels.config import WMMDNRNNConfig
-from worldmodels.mdrnn import MDRNN
-from worldmodels.mdrnn_training import batch_functions
-from worldmodels.sequences import LatentSequenceDataset
+from worldmodels.data.sequences import LatentSequenceDataset
+from worldmodels.models.mdrnn import MDRNN
+from worldmodels.runtime.config import WMMDNRNNConfig
+from worldmodels.runtime.devices import choose_device
+from worldmodels.training.mdrnn import batch_functions
 
 CONFIG = WMMDNRNNConfig()
 
@@ -55,7 +55,7 @@ def plain(data: LatentSequenceDataset, batch_size: int, device: torch.device, se
 
 
 def main(args) -> None:
-    device = cli.device(args.device)
+    device = choose_device(args.device)
     latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
     data = LatentSequenceDataset(latents, CONFIG.seq_len)
     long = LatentSequenceDataset(latents, 64)

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from common import Goal
 
-from worldmodels import checkpoint, cli
-from worldmodels.config import WMVAEConfig
-from worldmodels.datasets import ObservationDataset, share_memory
-from worldmodels.vae import ConvVAE
-from worldmodels.vae_training import batch_functions
+from worldmodels.data.datasets import ObservationDataset, share_memory
+from worldmodels.models.vae import ConvVAE
+from worldmodels.runtime.config import WMVAEConfig
+from worldmodels.runtime.devices import choose_device
+from worldmodels.storage.npz import read_npz
+from worldmodels.training.vae import batch_functions
 
 FRAME_BYTES = 64 * 64 * 3
 BATCH = WMVAEConfig().train_batch_size
@@ -35,7 +36,7 @@ def link_rollouts(args, folder: str) -> tuple[list[str], int]:
     for file in itertools.cycle(common.rollout_files(args)):
         links.append(f"{folder}/{len(links):05d}.npz")
         os.symlink(os.path.abspath(file), links[-1])
-        frames += len(checkpoint.read_npz(file, ("rewards",))["rewards"])
+        frames += len(read_npz(file, ("rewards",))["rewards"])
         if frames >= args.frames:
             return links, frames
 
@@ -73,7 +74,7 @@ def training_rate(files: list[str], memory_gb: float, images: int, device: torch
 
 
 def main(args) -> None:
-    device = cli.device(args.device)
+    device = choose_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         files, frames = link_rollouts(args, folder)
         size = frames * FRAME_BYTES

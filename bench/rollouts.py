@@ -17,10 +17,10 @@ import baselines
 import common
 from common import Goal
 
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.envs import choose_backend
-from worldmodels.rollouts import collect_shard
-from worldmodels.workers import workers
+from worldmodels.data.collection import collect_shard
+from worldmodels.envs.backends import choose_backend
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
+from worldmodels.runtime.workers import workers
 
 ENV = EnvConfig()
 SHARDS = count()  # every measurement collects other episodes

@@ -14,12 +14,13 @@ import rollouts
 import torch
 import vae
 
-from worldmodels import cli, evaluation
-from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
-from worldmodels.datasets import ObservationDataset
-from worldmodels.envs import choose_backend
-from worldmodels.sequences import LatentSequenceDataset
-from worldmodels.workers import workers
+from worldmodels.data.datasets import ObservationDataset
+from worldmodels.data.sequences import LatentSequenceDataset
+from worldmodels.envs.backends import choose_backend
+from worldmodels.playing import evaluation
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerConfig
+from worldmodels.runtime.devices import choose_device
+from worldmodels.runtime.workers import workers
 
 
 def with_workers(args, cores: int) -> dict[str, float]:
@@ -46,7 +47,7 @@ def with_workers(args, cores: int) -> dict[str, float]:
 
 def with_threads(args, cores: int) -> dict[str, float]:
     """Images/s of V and steps/s of M, training on so many threads."""
-    device = cli.device(args.device)
+    device = choose_device(args.device)
     torch.set_num_threads(cores)
     latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
     frames = ObservationDataset(files=common.rollout_files(args, most=8))

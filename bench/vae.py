@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from common import FLOP_TRAIN_VAE, Goal
 
-from worldmodels import cli
-from worldmodels.datasets import ObservationDataset
-from worldmodels.vae import ConvVAE
-from worldmodels.vae_training import batch_functions
+from worldmodels.data.datasets import ObservationDataset
+from worldmodels.models.vae import ConvVAE
+from worldmodels.runtime.devices import choose_device
+from worldmodels.training.vae import batch_functions
 
 BATCH = 64
 
@@ -74,7 +74,7 @@ def per_item(files: list[str], device: torch.device, seconds: float, workers: in
 
 
 def main(args) -> None:
-    device = cli.device(args.device)
+    device = choose_device(args.device)
     files = common.rollout_files(args, most=16)
     data = ObservationDataset(files=files)
     methods = {

@@ -21,10 +21,23 @@ from snakemake.common.configfile import load_configfile
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from worldmodels import config as wm
-from worldmodels import interrupts, locks, preflight, records, settings
-from worldmodels.fingerprint import fingerprint, has_source
-from worldmodels.scores import score_text
+from worldmodels.runtime import (
+    config as sections,
+    interrupts,
+    loading,
+    locks,
+    paths,
+    preflight,
+    records,
+    settings,
+)
+from worldmodels.runtime.effects import compared_fields, idle_fields
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.flags import as_flag, flags_text
+from worldmodels.runtime.own_modules import has_source
+from worldmodels.runtime.score_text import score_text
+from worldmodels.runtime.values import to_text
 
 
 def read_config():
@@ -36,16 +49,16 @@ def read_config():
         *([] if given.replace_workflow_config else [shipped]),
         *given.configfiles,
     ]:
-        wm.merge(values, load_configfile(file))
-    wm.merge(values, wm.command_line(given.config_args))
-    given.config_args = [wm.for_jobs(entry) for entry in given.config_args]
+        loading.merge_config(values, load_configfile(file))
+    loading.merge_config(values, loading.parse_config_arguments(given.config_args))
+    given.config_args = [loading.encode_config_argument(entry) for entry in given.config_args]
     return values
 
 
 if not config.pop("complete", False):  # as a run of a sweep is: rules/sweep.smk
     try:
         read = read_config()
-    except settings.UserError as error:
+    except UserError as error:
         sys.exit(f"config: {error}")
     config.clear()
     config.update(read)
@@ -57,21 +70,21 @@ if not isinstance(SEEDS, list) or not all(
         f"config: seeds: expected a list of numbers of at least 0, found {SEEDS!r}"
     )
 try:
-    CONFIG = wm.load(config)
-except settings.UserError as error:
+    CONFIG = loading.load_config(config)
+except UserError as error:
     sys.exit(f"config: {error}")
 
 LOGDIR = CONFIG.logdir
 DATA_DIR = CONFIG.data_dir
-SHARDS = range(wm.num_shards(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size))
-ROLLOUTS = wm.rollout_files(
+SHARDS = range(paths.num_shards(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size))
+ROLLOUTS = paths.rollout_files(
     DATA_DIR, CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size
 )
 # What Snakemake knows from its record of a job's inputs, as text for where it has none.
 ROLLOUTS_USED = (
     f"{CONFIG.rollouts.num_rollouts} rollouts in shards of {CONFIG.rollouts.shard_size}"
 )
-ROLLOUT_SUMMARIES = [f"{DATA_DIR}/{wm.shard_name(shard)}.json" for shard in SHARDS]
+ROLLOUT_SUMMARIES = [f"{DATA_DIR}/{paths.shard_name(shard)}.json" for shard in SHARDS]
 
 # What the stages make, without its endings: each is a large file and a small .json that tells of it. Rules name these
 # paths instead of `rules.vae.output`, which Snakemake resolves in quadratic time beside 10,000 rollouts.
@@ -97,7 +110,7 @@ PRODUCTS = [
 # What M's program is told of the latents. How they were encoded shows in the latents themselves, and does not matter
 # where V encodes M's batches.
 LATENTS_FOR_M = dataclasses.replace(
-    CONFIG.latents, encode_batch_size=wm.LatentsConfig.encode_batch_size
+    CONFIG.latents, encode_batch_size=sections.LatentsConfig.encode_batch_size
 )
 
 # What a user has plugged in, by key: the code of the environment, and of V's network.
@@ -133,7 +146,7 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 
 def options_text(*sections):
     """The values that shape a job's result, as sorted flags: the same text for the same values."""
-    counted = [settings.flags(each, wm.counting(each, CONFIG)) for each in sections]
+    counted = [flags_text(each, compared_fields(each, CONFIG)) for each in sections]
     return " ".join([f"--seed {CONFIG.seed}", *filter(None, counted)])
 
 
@@ -163,7 +176,7 @@ def varied(variants, section, before):
 
 
 def recorded(command, **texts):
-    """The params of a job whose program writes into its summary what Snakemake compares: see worldmodels/records.py.
+    """The params of a job whose program writes into its summary what Snakemake compares: see worldmodels/runtime/records.py.
 
     Args:
         command: see `command`; it carries the texts to the program as JSON.
@@ -176,7 +189,7 @@ def recorded(command, **texts):
 
     def whole(wildcards, threads):
         origin = {name: text(wildcards) for name, text in given.items()}
-        return f"{command(wildcards, threads)} --origin {shlex.quote(settings.to_text(origin))}"
+        return f"{command(wildcards, threads)} --origin {shlex.quote(to_text(origin))}"
 
     return {"command": whole, **given}
 
@@ -191,14 +204,14 @@ def harmless_flags(sections):
     """The flags of keys that cannot change a result, at all or under these sections' other values."""
     flags = []
     for section in sections:
-        idle = wm.idle(section, CONFIG)
+        idle = idle_fields(section, CONFIG)
         harmless = [
             f.name
             for f in settings.settable(type(section))
             if f.metadata["role"] in (settings.RUNTIME, settings.COUNT)
             or f.name in idle
         ]
-        flags.append(settings.flags(section, harmless))
+        flags.append(flags_text(section, harmless))
     return " ".join(filter(None, flags))
 
 
@@ -217,7 +230,7 @@ def command(
     runner = f"{PYTHON} -m mpi4py.futures" if mpi else PYTHON
     parts = [runner, shlex.quote(f"{workflow.basedir}/scripts/{script}")]
     for flag, value in (("--data-dir", DATA_DIR), ("--device", CONFIG.device)):
-        parts.append(settings.as_flag(flag, value))
+        parts.append(as_flag(flag, value))
     if rollouts:
         parts.append(
             f"--num-rollouts {CONFIG.rollouts.num_rollouts} --shard-size {CONFIG.rollouts.shard_size}"
@@ -230,7 +243,7 @@ def command(
     def whole(wildcards, threads):
         logdir = f"{variant}/{wildcards.variant}" if variant else LOGDIR
         flags = harmless[wildcards.variant if variants else ""]
-        more_flags = [settings.as_flag("--logdir", logdir), f"--threads {threads}"]
+        more_flags = [as_flag("--logdir", logdir), f"--threads {threads}"]
         return " ".join([*parts, flags, *more.split(), *more_flags])
 
     return whole
@@ -310,7 +323,7 @@ def variant_tests(folder, variants):
                     preflight.check_recorded(
                         ROLLOUT_SUMMARIES[0], controller, CONFIG.env
                     )
-            except settings.UserError as error:
+            except UserError as error:
                 # No exception, which Snakemake would wrap.
                 sys.exit(f"config: {error} in the ablation's {name}")
         return [f"{folder}/{name}/eval.json" for name in variants]
@@ -375,7 +388,7 @@ def claim_folders(jobs):
         ):
             Path(folder).mkdir(parents=True, exist_ok=True)
             locks.claim(folder, "run", "Snakemake")
-    except (settings.UserError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -172,19 +172,19 @@ rule plot_evaluation:
 
 
 # All values that shape a result under this configuration, as text: what a run was.
-SETTINGS = settings.to_text(
+SETTINGS = to_text(
     {
         name: {
             f.name: getattr(getattr(CONFIG, name), f.name)
             for f in settings.settable(section)
-            if f.name in wm.counting(getattr(CONFIG, name), CONFIG)
+            if f.name in compared_fields(getattr(CONFIG, name), CONFIG)
             or f.metadata["role"] == settings.COUNT
         }
-        for name, section in wm.SECTIONS.items()
+        for name, section in sections.SECTIONS.items()
     }
 )
 JOBS = [
-    *(f"collect_rollouts_{wm.shard_name(shard)}" for shard in SHARDS),
+    *(f"collect_rollouts_{paths.shard_name(shard)}" for shard in SHARDS),
     "train_vae",
     *(["encode_latents"] if CONFIG.latents.precompute_latents else []),
     "train_mdrnn",

@@ -2,7 +2,7 @@
 # consumes: nothing; with an agent, the V, M and C of the earlier run
 # produces: <data_dir>/<shard>_<number>.npz, an episode each; <data_dir>/<shard>.json, their summary and digests
 
-AGENT = wm.needs_agent(CONFIG.rollouts)
+AGENT = sections.needs_agent(CONFIG.rollouts)
 AGENT_FILES = (
     [f"{CONFIG.rollouts.agent}/{stage}/best" for stage in ("vae", "mdrnn", "ctrl")]
     if AGENT
@@ -20,20 +20,20 @@ try:
     # A job on another machine parses this file again, where it is too late.
     if not workflow.remote_exec:
         preflight.check_recorded(ROLLOUT_SUMMARIES[0], CONTROLLER, CONFIG.env)
-except settings.UserError as error:
+except UserError as error:
     sys.exit(f"config: {error}")
 
 # The code of the earlier V's network, if it is the user's own.
 OF_AGENT = {}
 if AGENT:
-    network = wm.agent_network(CONFIG.rollouts.agent)
+    network = loading.agent_network(CONFIG.rollouts.agent)
     if network is None:
         print(
             f"config: rollouts.agent: {CONFIG.rollouts.agent}/vae/best.json does not name V's network: "
             "if it is your own, collect again yourself after an edit of it",
             file=sys.stderr,
         )
-    OF_AGENT = wm.own_network(network or "ConvVAE")
+    OF_AGENT = sections.own_network(network or "ConvVAE")
     check_sources(OF_AGENT)
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 
@@ -41,7 +41,7 @@ COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 # that shard has a rule of its own. Both rules have the same params and shell line: a shard that is whole in one
 # configuration and the last in another is not collected again for that.
 WHOLE, LAST_SIZE = divmod(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size)
-LAST_SHARD = wm.shard_name(WHOLE)
+LAST_SHARD = paths.shard_name(WHOLE)
 
 
 rule rollouts:
@@ -54,7 +54,7 @@ rule collect_rollouts:
         models=ancient([f"{file}.tar" for file in AGENT_FILES]),
         summaries=[f"{file}.json" for file in AGENT_FILES],
     output:
-        episodes=wm.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
+        episodes=paths.shard_files(DATA_DIR, "{shard}", CONFIG.rollouts.shard_size),
         summary=f"{DATA_DIR}/{{shard}}.json",
     log:
         f"{LOGDIR}/logs/collect_rollouts_{{shard}}.log",
@@ -87,7 +87,7 @@ if LAST_SIZE:
 
     use rule collect_rollouts as collect_last_rollouts with:
         output:
-            episodes=wm.shard_files(DATA_DIR, "{shard}", LAST_SIZE),
+            episodes=paths.shard_files(DATA_DIR, "{shard}", LAST_SIZE),
             summary=f"{DATA_DIR}/{{shard}}.json",
         wildcard_constraints:
             shard=LAST_SHARD,

@@ -4,12 +4,14 @@
 A program of its own, so that rollouts without an agent do not depend on the code of V, M and C.
 """
 
-from worldmodels import cli, config, preflight
-from worldmodels.on_policy import EarlierAgent
-from worldmodels.rollouts import run
+from worldmodels.data.agent_policy import EarlierAgent
+from worldmodels.data.collection import collect_from_args
+from worldmodels.runtime import preflight
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
+from worldmodels.runtime.program import make_parser, run_program
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__, config.EnvConfig, config.RolloutsConfig)
+    made = make_parser(__doc__, EnvConfig, RolloutsConfig)
     preflight.add_flag(made)
     made.add_argument("--shard", type=int, help="collect this shard only")
-    cli.main(made, lambda args: run(args, EarlierAgent))
+    run_program(made, lambda args: collect_from_args(args, EarlierAgent))

@@ -5,11 +5,13 @@ Without --shard all shards are collected, side by side on --threads cores. Besid
 <shard>.json: what each file holds and its digest.
 """
 
-from worldmodels import cli, config, preflight
-from worldmodels.rollouts import run
+from worldmodels.data.collection import collect_from_args
+from worldmodels.runtime import preflight
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
+from worldmodels.runtime.program import make_parser, run_program
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__, config.EnvConfig, config.RolloutsConfig)
+    made = make_parser(__doc__, EnvConfig, RolloutsConfig)
     preflight.add_flag(made)
     made.add_argument("--shard", type=int, help="collect this shard only")
-    cli.main(made, run)
+    run_program(made, collect_from_args)

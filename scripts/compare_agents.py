@@ -7,9 +7,11 @@ intervals.
 
 from pathlib import Path
 
-from worldmodels import checkpoint, cli
-from worldmodels.cli import log
-from worldmodels.scores import interval_text, score_text
+from worldmodels.runtime.identity import product_origin
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_program
+from worldmodels.runtime.score_text import interval_text, score_text
+from worldmodels.storage.files import read_json, write_atomically, write_json
 
 NAMES = {
     "v_only": "V only",
@@ -22,15 +24,13 @@ KEYS = ("mean", "std", "mean_95_interval", "episodes", "env_steps")
 
 def main(args) -> None:
     paths = {Path(path).parent.name: path for path in args.variants} | {"full": args.full}
-    tests = {name: checkpoint.read_json(paths[name], KEYS) for name in sorted(paths, key=order)}
+    tests = {name: read_json(paths[name], KEYS) for name in sorted(paths, key=order)}
     agents = {name: {key: test[key] for key in KEYS} for name, test in tests.items()}
     env = tests["full"].get("env")
-    checkpoint.write_json(
-        f"{args.output}/ablation.json", {"env": env, "agents": agents, **cli.origin(args, paths.values())}
-    )
+    write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents, **product_origin(args, paths.values())})
     text = table(agents)
-    checkpoint.write_atomically(f"{args.output}/ablation.md", lambda file: file.write(text.encode()))
-    checkpoint.write_atomically(f"{args.output}/ablation.png", lambda file: draw(agents, env, file))
+    write_atomically(f"{args.output}/ablation.md", lambda file: file.write(text.encode()))
+    write_atomically(f"{args.output}/ablation.png", lambda file: draw(agents, env, file))
     for line in text.splitlines():
         log.info("%s", line)
 
@@ -72,8 +72,8 @@ def draw(agents: dict[str, dict], env: str, file) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__)
+    made = make_parser(__doc__)
     made.add_argument("--output", required=True, help="the folder to write to")
     made.add_argument("--full", required=True, help="eval.json of the full agent")
     made.add_argument("--variants", nargs="+", default=[], help="eval.json of each variant, in a folder of its name")
-    cli.main(made, main)
+    run_program(made, main)

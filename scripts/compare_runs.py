@@ -5,19 +5,22 @@ The spread is the standard deviation between the runs and the 95 % interval of t
 for a single run.
 """
 
-from worldmodels import checkpoint, cli
-from worldmodels.cli import log
-from worldmodels.scores import interval_text, score_text, summarize
+from worldmodels.playing.scores import summarize_returns
+from worldmodels.runtime.identity import product_origin
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_program
+from worldmodels.runtime.score_text import interval_text, score_text
+from worldmodels.storage.files import read_json, write_json
 
 
 def main(args) -> None:
     scores = {}
     for path in args.tests:
-        test = checkpoint.read_json(path, ("mean", "std", "episodes", "env_steps"))
+        test = read_json(path, ("mean", "std", "episodes", "env_steps"))
         scores[path] = {key: test[key] for key in ("mean", "std", "episodes", "env_steps")}
         log.info("%s: %s over %d tracks", path, score_text(test["mean"], test["std"]), test["episodes"])
-    result = summarize([score["mean"] for score in scores.values()])
-    checkpoint.write_json(args.output, {**result, "runs": scores, **cli.origin(args, args.tests)})
+    result = summarize_returns([score["mean"] for score in scores.values()])
+    write_json(args.output, {**result, "runs": scores, **product_origin(args, args.tests)})
     score = score_text(result["mean"], result["std"])
     if result["std"] is None:
         log.info("1 run: mean score %s; a spread between runs takes two of them", score)
@@ -27,7 +30,7 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__)
+    made = make_parser(__doc__)
     made.add_argument("--output", required=True, help="the file to write, JSON")
     made.add_argument("tests", nargs="+", help="eval.json of each run")
-    cli.main(made, main)
+    run_program(made, main)

@@ -17,19 +17,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, config, seeding, settings
-from worldmodels.actions import ActionCodec
-from worldmodels.agent import WorldModel
-from worldmodels.cli import log
-from worldmodels.controller import load_agent
-from worldmodels.decoding import decode
-from worldmodels.dreams import dream
-from worldmodels.envs import GymnasiumLanes
-from worldmodels.films import check_film, label_frames, write_film
-from worldmodels.instances import Instances
-from worldmodels.mdrnn import Hidden
-from worldmodels.settings import UserError
-from worldmodels.vae import encode
+from worldmodels.envs import seeding
+from worldmodels.envs.actions import ActionCodec
+from worldmodels.envs.instances import Instances
+from worldmodels.envs.lanes import GymnasiumLanes
+from worldmodels.models.decoding import decode
+from worldmodels.models.encoding import encode
+from worldmodels.models.mdrnn import Hidden
+from worldmodels.playing.agent import WorldModel, load_agent
+from worldmodels.playing.dreams import dream
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.devices import choose_device
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.flags import section_from_args
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.runtime.progress import progress
+from worldmodels.showing.films import check_film, label_frames, write_film
+from worldmodels.storage.files import prepare_folder
 
 FPS = 50  # steps a second at the keyboard: CarRacing's own
 EVERY = 4  # steps between two pictures of the film
@@ -106,16 +111,16 @@ def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: i
 
 @torch.inference_mode()
 def main(args) -> None:
-    run = cli.run_config(args)
-    env = settings.from_args(args, config.EnvConfig)
+    run = run_config_from_args(args)
+    env = section_from_args(args, EnvConfig)
     if args.temperature < 0:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
     for output in args.output:  # now, not after the drive
         check_film(output)
-        checkpoint.prepare_folder(Path(output).absolute().parent)
-    world, controller, saved = load_agent(run.logdir, cli.device(run.device))
+        prepare_folder(Path(output).absolute().parent)
+    world, controller, saved = load_agent(run.logdir, choose_device(run.device))
     instances = Instances(env)
     squash = world.squash(saved["config"]["squash"], instances.space)
 
@@ -127,7 +132,7 @@ def main(args) -> None:
     generator = torch.Generator(world.device).manual_seed(seeding.number(run.seed, "dream"))
     latents, rewards, ended = [z], [], ""
     steps = dream(world.cell, z, hidden, keyboard or trained, args.steps, args.temperature, generator)
-    for step in cli.progress(steps, "dream", args.steps):
+    for step in progress(steps, "dream", args.steps):
         latents.append(step.latent)
         rewards.append(float(step.reward))
         if float(step.terminal) > 0 or (keyboard and keyboard.over):
@@ -150,7 +155,7 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__, config.EnvConfig)
+    made = make_parser(__doc__, EnvConfig)
     made.add_argument("--temperature", type=float, default=1.0, help="of the dream; 0: no chance (default: 1.0)")
     made.add_argument("--steps", type=int, default=500, help="steps to dream at most (default: %(default)s)")
     made.add_argument("--warm-up", type=int, default=60, help="true steps before the dream (default: %(default)s)")
@@ -160,4 +165,4 @@ if __name__ == "__main__":
     made.add_argument(
         "--output", nargs="+", default=["dream.gif"], help="the film: .gif, .png or .mp4 files (default: dream.gif)"
     )
-    cli.main(made, main)
+    run_program(made, main)

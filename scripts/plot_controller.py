@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodels import checkpoint, cli, figures
-from worldmodels.cli import log
-from worldmodels.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY
-from worldmodels.settings import UserError
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.showing import figures
+from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY
+from worldmodels.storage.checkpoints import load_checkpoint
+from worldmodels.storage.files import prepare_folder, read_json
 
 COLUMNS = ("generation", "env_steps", "return_mean", "return_max", "validation_mean", "sigma", "seconds")
 
@@ -90,11 +93,11 @@ def search(history: dict[str, np.ndarray], lengths: np.ndarray):
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
+    run = run_config_from_args(args)
     folder = f"{run.logdir}/report"
-    checkpoint.prepare_folder(folder)
-    best = checkpoint.read_json(f"{run.logdir}/ctrl/best.json", ("reward", "epoch"))
-    config = checkpoint.load(f"{run.logdir}/ctrl/best.tar", ("config",))["config"]
+    prepare_folder(folder)
+    best = read_json(f"{run.logdir}/ctrl/best.json", ("reward", "epoch"))
+    config = load_checkpoint(f"{run.logdir}/ctrl/best.tar", ("config",))["config"]
     history = read_history(Path(run.logdir) / "ctrl" / "history.csv")
     figures.save(returns(history, best), f"{folder}/ctrl_returns.png")
     figures.save(search(history, episode_lengths(history, config)), f"{folder}/ctrl_search.png")
@@ -102,4 +105,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(cli.parser(__doc__), main)
+    run_program(make_parser(__doc__), main)

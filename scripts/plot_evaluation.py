@@ -7,10 +7,14 @@ Writes <logdir>/report/evaluation_returns.png, evaluation.html and evaluation_tr
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 
-from worldmodels import checkpoint, cli, figures
-from worldmodels.cli import log
-from worldmodels.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
-from worldmodels.scores import interval_text, score_text
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.runtime.score_text import interval_text, score_text
+from worldmodels.showing import figures
+from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
+from worldmodels.showing.tables import save_tables
+from worldmodels.storage.files import prepare_folder, read_json
+from worldmodels.storage.npz import read_npz
 
 # Means and standard deviations over 100 tracks of CarRacing-v0.
 PUBLISHED = {
@@ -113,17 +117,17 @@ def tracks(replays: dict[str, np.ndarray]):
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
+    run = run_config_from_args(args)
     folder = f"{run.logdir}/report"
-    checkpoint.prepare_folder(folder)
+    prepare_folder(folder)
     keys = ("env", "gymnasium_version", "episodes", "mean", "std", "mean_95_interval", "env_steps")
-    test = checkpoint.read_json(f"{run.logdir}/eval.json", (*keys, "seeds", "returns", "lengths"))
-    replays = checkpoint.read_npz(f"{folder}/replays.npz", tuple(ARRAYS))
+    test = read_json(f"{run.logdir}/eval.json", (*keys, "seeds", "returns", "lengths"))
+    replays = read_npz(f"{folder}/replays.npz", tuple(ARRAYS))
     figures.save(returns(test), f"{folder}/evaluation_returns.png")
-    figures.save_tables(f"{folder}/evaluation.html", "Official test", tables(test))
+    save_tables(f"{folder}/evaluation.html", "Official test", tables(test))
     figures.save(tracks(replays), f"{folder}/evaluation_tracks.png")
     log.info("evaluation figures: %d episodes, %s/evaluation*", test["episodes"], folder)
 
 
 if __name__ == "__main__":
-    cli.main(cli.parser(__doc__), main)
+    run_program(make_parser(__doc__), main)

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, figures, seeding
-from worldmodels.cli import log
-from worldmodels.datasets import read_rollout
-from worldmodels.decoding import decode
-from worldmodels.dreams import cut_windows, draw_latents, dream, horizon_nll, remember, sample_latent, trivial_nll
-from worldmodels.figures import BLACK, BLUE, GREEN, ORANGE, RED
-from worldmodels.mdrnn import MDRNN, load_mdrnn, to_cell
-from worldmodels.settings import UserError
-from worldmodels.vae import VAE, load_vae
+from worldmodels.data.episodes import read_rollout
+from worldmodels.envs import seeding
+from worldmodels.models.decoding import decode
+from worldmodels.models.load_mdrnn import load_mdrnn
+from worldmodels.models.load_vae import load_vae
+from worldmodels.models.mdrnn import MDRNN, to_cell
+from worldmodels.models.vae import VAE
+from worldmodels.playing.dreams import dream, hidden_after, sample_latent
+from worldmodels.playing.likelihood import cut_windows, draw_latents, horizon_nll, trivial_nll
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.showing import figures
+from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, RED
+from worldmodels.storage.checkpoints import check_models
+from worldmodels.storage.files import prepare_folder, read_json
 
 WARM_UP, HORIZON = 100, 100  # steps that M sees before it is asked, and steps ahead that it is asked about
 STRIDE = 25  # steps between two starts
@@ -80,7 +87,7 @@ def strip(vae: VAE, mdrnn: MDRNN, episode: Episode, generator: torch.Generator):
     """The episode from its middle on: true, reconstructed, predicted one step ahead, and dreamt with its actions."""
     start = min(WARM_UP, len(episode.z) // 2)
     shown = [k for k in AHEAD if start + k < len(episode.z)]
-    state = remember(mdrnn, episode.actions[:start, None], episode.z[:start, None])
+    state = hidden_after(mdrnn, episode.actions[:start, None], episode.z[:start, None])
     steps = dream(
         to_cell(mdrnn), episode.z[start : start + 1], state, lambda k, z, h: episode.actions[start + k, None],
         shown[-1], 1.0, generator,
@@ -154,13 +161,13 @@ def horizons(mdrnn: MDRNN, episodes: list[Episode], generator: torch.Generator):
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
+    run = run_config_from_args(args)
     folder = f"{run.logdir}/report"
-    checkpoint.prepare_folder(folder)
-    summary = checkpoint.read_json(f"{run.logdir}/mdrnn/best.json", ("epoch", "precision", "history"))
+    prepare_folder(folder)
+    summary = read_json(f"{run.logdir}/mdrnn/best.json", ("epoch", "precision", "history"))
     vae, _ = load_vae(f"{run.logdir}/vae/best.tar")
     mdrnn, saved = load_mdrnn(f"{run.logdir}/mdrnn/best.tar")
-    checkpoint.check_origin(f"{run.logdir}/mdrnn/best.tar", saved, "M", {"vae": ("V", f"{run.logdir}/vae/best.tar")})
+    check_models(f"{run.logdir}/mdrnn/best.tar", saved, "M", {"vae": ("V", f"{run.logdir}/vae/best.tar")})
     include_reward = saved["config"]["include_reward"]
     figures.save(losses(summary, include_reward), f"{folder}/mdrnn_losses.png")
     generator = torch.Generator().manual_seed(seeding.number(run.seed, "figures/mdrnn"))
@@ -177,6 +184,6 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__)
+    made = make_parser(__doc__)
     made.add_argument("rollouts", nargs="+", help="rollout files to show, held out from training")
-    cli.main(made, main)
+    run_program(made, main)

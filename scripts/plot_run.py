@@ -10,10 +10,15 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worldmodels import checkpoint, cli, config, figures, settings
-from worldmodels.cli import log
-from worldmodels.figures import BLUE, ORANGE
-from worldmodels.settings import UserError
+from worldmodels.runtime.config import SECTIONS
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.runtime.values import from_text, to_text
+from worldmodels.showing import figures
+from worldmodels.showing.figures import BLUE, ORANGE
+from worldmodels.showing.tables import save_tables
+from worldmodels.storage.files import prepare_folder, read_json
 
 # The stage of each rule. A benchmark is named after its rule; the number of a shard follows.
 STAGES = {
@@ -90,7 +95,7 @@ def taken(job: dict[str, float]) -> list:
 def versions(shards: list[str], test: dict) -> list[list[str]]:
     """Of what made the rollouts and the test, as they say themselves, and of what is installed here."""
     rows = [["gymnasium, of the test", test["gymnasium_version"]]]
-    first = checkpoint.read_json(shards[0], ("backend", "versions"))
+    first = read_json(shards[0], ("backend", "versions"))
     rows.append([f"rollouts, by {first['backend']}", ", ".join(f"{k} {v}" for k, v in first["versions"].items())])
     for name in PACKAGES:
         try:
@@ -104,16 +109,14 @@ def knobs(text: str) -> list[list[str]]:
     """The given values of the configuration, as JSON {section: {key: value}}, and the defaults that they replace."""
     rows = []
     try:
-        given = settings.from_text(text)
-        for name in sorted(given, key=list(config.SECTIONS).index):
+        given = from_text(text)
+        for name in sorted(given, key=list(SECTIONS).index):
             values = given[name]
-            defaults = config.SECTIONS[name]()
-            for key, value in config.SECTIONS[name](**values).to_dict().items():
+            defaults = SECTIONS[name]()
+            for key, value in SECTIONS[name](**values).to_dict().items():
                 if key in values:
                     default = getattr(defaults, key)
-                    rows.append(
-                        [f"{name}.{key.rstrip('_')}", settings.to_text(value), "" if value == default else default]
-                    )
+                    rows.append([f"{name}.{key.rstrip('_')}", to_text(value), "" if value == default else default])
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"--config: expected JSON of known sections and keys, found {error}") from None
     return rows
@@ -136,10 +139,10 @@ def chart(total: dict[str, dict[str, float]], steps: dict[str, int]):
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
+    run = run_config_from_args(args)
     folder = f"{run.logdir}/report"
-    checkpoint.prepare_folder(folder)
-    test = checkpoint.read_json(f"{run.logdir}/eval.json", ("gymnasium_version", "env_steps", "lengths", "seeds"))
+    prepare_folder(folder)
+    test = read_json(f"{run.logdir}/eval.json", ("gymnasium_version", "env_steps", "lengths", "seeds"))
     total = stages(args.benchmarks)
     parts = test["env_steps"]
     steps = {"rollouts": parts["rollouts"], "ctrl": parts["controller"], "evaluate": sum(test["lengths"])}
@@ -154,7 +157,7 @@ def main(args) -> None:
         "Seeds": (("", "seed"), seeds),
         "Configuration: what shapes the result": (("key", "value", "default if another"), knobs(args.config)),
     }
-    figures.save_tables(f"{folder}/run.html", "This run", tables)
+    save_tables(f"{folder}/run.html", "This run", tables)
     figures.save(chart(total, steps), f"{folder}/stages.png")
     log.info(
         "run: %s of work in %d stages, %s/run.html", clock(sum(j["s"] for j in total.values())), len(total), folder
@@ -162,8 +165,8 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__)
+    made = make_parser(__doc__)
     made.add_argument("--config", default="{}", help="JSON of the configuration to show, section by section")
     made.add_argument("--shards", nargs="+", required=True, help="summaries of the rollouts' shards (.json)")
     made.add_argument("--benchmarks", nargs="+", required=True, help="Snakemake's benchmarks of the stages (.tsv)")
-    cli.main(made, main)
+    run_program(made, main)

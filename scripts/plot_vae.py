@@ -7,11 +7,16 @@ Writes <logdir>/report/vae_*.png.
 import numpy as np
 import torch
 
-from worldmodels import checkpoint, cli, figures, seeding
-from worldmodels.cli import log
-from worldmodels.datasets import Group
-from worldmodels.decoding import decode
-from worldmodels.vae import VAE, encode, load_vae
+from worldmodels.data.datasets import Group
+from worldmodels.envs import seeding
+from worldmodels.models.decoding import decode
+from worldmodels.models.encoding import encode
+from worldmodels.models.load_vae import load_vae
+from worldmodels.models.vae import VAE
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.showing import figures
+from worldmodels.storage.files import prepare_folder, read_json
 
 SHOWN = 10  # frames a row
 APART = 25  # steps between two frames that count as different ones
@@ -81,10 +86,10 @@ def traversals(vae: VAE, z: torch.Tensor, kl: np.ndarray):
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
+    run = run_config_from_args(args)
     folder = f"{run.logdir}/report"
-    checkpoint.prepare_folder(folder)
-    summary = checkpoint.read_json(f"{run.logdir}/vae/best.json", ("epoch", "precision", "history"))
+    prepare_folder(folder)
+    summary = read_json(f"{run.logdir}/vae/best.json", ("epoch", "precision", "history"))
     vae, saved = load_vae(f"{run.logdir}/vae/best.tar")
     figures.save(losses(summary, saved["config"]["beta"]), f"{folder}/vae_losses.png")
 
@@ -113,6 +118,6 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    made = cli.parser(__doc__)
+    made = make_parser(__doc__)
     made.add_argument("rollouts", nargs="+", help="rollout files to show, held out from training")
-    cli.main(made, main)
+    run_program(made, main)

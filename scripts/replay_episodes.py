@@ -11,14 +11,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from worldmodels import checkpoint, cli, config, settings
-from worldmodels.agent import WorldModel, load_world_model
-from worldmodels.cli import log
-from worldmodels.decoding import decode
-from worldmodels.evaluation import check_agent, prepare_worker
-from worldmodels.films import label_frames, stack, write_film
-from worldmodels.replays import Replay, dream_along, replay
-from worldmodels.workers import workers
+from worldmodels.models.decoding import decode
+from worldmodels.playing.agent import WorldModel, load_world_model
+from worldmodels.playing.evaluation import check_agent, prepare_worker
+from worldmodels.playing.replays import Replay, dream_along, replay_episode
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.flags import section_from_args
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.runtime.progress import progress
+from worldmodels.runtime.workers import workers
+from worldmodels.showing.films import label_frames, stack, write_film
+from worldmodels.storage.files import prepare_folder, read_json
+from worldmodels.storage.npz import write_npz
 
 STRETCH = 100  # steps dreamt between two looks at the truth
 EVERY = 5  # steps between two pictures
@@ -51,16 +56,16 @@ def film(name: str, episode: Replay, world: WorldModel) -> list[Image.Image]:
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
-    env = settings.from_args(args, config.EnvConfig)
+    run = run_config_from_args(args)
+    env = section_from_args(args, EnvConfig)
     folder = Path(run.logdir) / "report"
-    checkpoint.prepare_folder(folder)
-    test = checkpoint.read_json(f"{run.logdir}/eval.json", ("seeds", "returns"))
+    prepare_folder(folder)
+    test = read_json(f"{run.logdir}/eval.json", ("seeds", "returns"))
     chosen = choose(test["returns"])
     seeds = [test["seeds"][number] for number in chosen.values()]
     env = check_agent(run.logdir, env)
     with workers(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
-        episodes = dict(zip(chosen, cli.progress(pool.map(replay, seeds), "replay", len(seeds))))
+        episodes = dict(zip(chosen, progress(pool.map(replay_episode, seeds), "replay", len(seeds))))
     world = load_world_model(run.logdir, torch.device("cpu"))
     arrays, films = {}, []
     for name, episode in episodes.items():
@@ -71,10 +76,10 @@ def main(args) -> None:
         write_film(folder / f"{name}.gif", films[-1], FPS)
         arrays |= {f"{name}_path": episode.path, f"{name}_track": episode.track, f"{name}_rewards": episode.rewards}
     write_film(folder / "films.png", stack(films), FPS)
-    checkpoint.write_npz(folder / "replays.npz", arrays)
+    write_npz(folder / "replays.npz", arrays)
     said = ", ".join(f"{name} {episode.rewards.sum():.0f}" for name, episode in episodes.items())
     log.info("replay: returns %s, filmed in %s/*.gif", said, folder)
 
 
 if __name__ == "__main__":
-    cli.main(cli.parser(__doc__, config.EnvConfig), main)
+    run_program(make_parser(__doc__, EnvConfig), main)

@@ -6,30 +6,36 @@ Writes <logdir>/ctrl/best.tar (the mean of the search distribution that did best
 continues from.
 """
 
-from worldmodels import checkpoint, cli, config, settings, workers
-from worldmodels.cli import log
-from worldmodels.envs import choose_backend, tell_backend, versions
-from worldmodels.evolution import train_controller
-from worldmodels.vae import own_network_in
+from worldmodels.envs.backends import choose_backend, log_backend, package_versions
+from worldmodels.models.load_vae import own_network_in
+from worldmodels.runtime.config import EnvConfig, WMControllerConfig
+from worldmodels.runtime.digests import file_digest
+from worldmodels.runtime.flags import role_flags, section_from_args
+from worldmodels.runtime.identity import product_origin, state_identity
+from worldmodels.runtime.log import log
+from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
+from worldmodels.runtime.settings import RESULT
+from worldmodels.runtime.workers import check_ranks
+from worldmodels.storage.checkpoints import write_best
+from worldmodels.storage.files import claim_folder
+from worldmodels.training.controller import train_controller
 
 
 def main(args) -> None:
-    run = cli.run_config(args)
-    env = settings.from_args(args, config.EnvConfig)
-    ctrl = settings.from_args(
-        args, config.WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir
-    )
+    run = run_config_from_args(args)
+    env = section_from_args(args, EnvConfig)
+    ctrl = section_from_args(args, WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir)
     backend = choose_backend(env)
-    tell_backend(env)
-    workers.check_ranks(ctrl.workers)
-    checkpoint.claim_folder(f"{run.logdir}/ctrl")
-    models = [checkpoint.digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
-    origin = cli.origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
-    options = (settings.options(env, (settings.RESULT,)), settings.options(ctrl, (settings.RESULT,)))
+    log_backend(env)
+    check_ranks(ctrl.workers)
+    claim_folder(f"{run.logdir}/ctrl")
+    models = [file_digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
+    origin = product_origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
+    options = (role_flags(env, (RESULT,)), role_flags(ctrl, (RESULT,)))
     users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
-    identity = cli.identity(run.seed, *options, versions(backend), *models, users=users)
+    identity = state_identity(run.seed, *options, package_versions(backend), *models, users=users)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
-    checkpoint.write_best(f"{run.logdir}/ctrl", best, origin=origin)
+    write_best(f"{run.logdir}/ctrl", best, origin=origin)
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/ctrl/best.tar",
         best["reward"],
@@ -40,4 +46,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(cli.parser(__doc__, config.EnvConfig, config.WMControllerConfig), main)
+    run_program(make_parser(__doc__, EnvConfig, WMControllerConfig), main)

@@ -11,9 +11,9 @@ import torch
 
 from helpers.programs import ROOT, run_script, run_snakemake
 from helpers.sharing import fill_once
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.instances import make_gymnasium
-from worldmodels.rollouts import collect_shard
+from worldmodels.data.collection import collect_shard
+from worldmodels.envs.making import make_gymnasium
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 
 SHORT = RolloutsConfig(num_rollouts=6, shard_size=3, seq_len=60, gymnasium_share=0.5)
 

@@ -10,18 +10,21 @@ import torch
 from torch import nn
 
 from helpers.programs import run_script
-from worldmodels import cli
-from worldmodels.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
-from worldmodels.controller import Evaluator, flatten_parameters, load_controller, prepare_worker
-from worldmodels.datasets import ObservationDataset
-from worldmodels.envs import choose_backend
-from worldmodels.graphs import GraphedFunction, GraphedStep
-from worldmodels.mdrnn import MDRNN
-from worldmodels.mdrnn_training import batch_functions as mdrnn_functions
-from worldmodels.sequences import LatentSequenceDataset
-from worldmodels.vae import ConvVAE
-from worldmodels.vae_training import batch_functions as vae_functions
-from worldmodels.workers import workers
+from worldmodels.data.datasets import ObservationDataset
+from worldmodels.data.sequences import LatentSequenceDataset
+from worldmodels.envs.backends import choose_backend
+from worldmodels.models.controller import flatten_parameters
+from worldmodels.models.load_controller import load_controller
+from worldmodels.models.mdrnn import MDRNN
+from worldmodels.models.vae import ConvVAE
+from worldmodels.playing.graphed_function import GraphedFunction
+from worldmodels.runtime.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
+from worldmodels.runtime.log import log
+from worldmodels.runtime.workers import workers
+from worldmodels.search.evaluator import Evaluator, prepare_worker
+from worldmodels.training.graphed_step import GraphedStep
+from worldmodels.training.mdrnn import batch_functions as mdrnn_functions
+from worldmodels.training.vae import batch_functions as vae_functions
 
 if not torch.cuda.is_available():
     pytest.exit("tests/gpu: expected a GPU that PyTorch finds, found none", returncode=1)
@@ -121,7 +124,7 @@ def test_a_step_that_waits_for_the_gpu_is_launched_kernel_by_kernel(caplog):
     weight, _, step = line(0.5)
     inner, stream = step.step, torch.cuda.current_stream()
     step.step = lambda x: inner(x.to(GPU) * x.max().item() + 0 * torch.randn(4, device=GPU))
-    caplog.set_level("INFO", cli.log.name)
+    caplog.set_level("INFO", log.name)
     for _ in range(6):
         assert step(torch.full((4,), 2.0))["size"].item() == 16
     assert weight.item() == pytest.approx(-3.0, rel=1e-5)

@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 
-from worldmodels.config import EnvConfig
+from worldmodels.runtime.config import EnvConfig
 
 # The actions of CarRacing-v3.
 SPACE = gym.spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.ones(3, np.float32))

@@ -2,9 +2,9 @@
 
 import torch
 
-from worldmodels.agent import WorldModel
-from worldmodels.mdrnn import MDRNN, to_cell
-from worldmodels.vae import ConvVAE
+from worldmodels.models.mdrnn import MDRNN, to_cell
+from worldmodels.models.vae import ConvVAE
+from worldmodels.playing.agent import WorldModel
 
 
 def untrained_world(cell: str = "lstm", layers: int = 1, size: int = 64) -> WorldModel:

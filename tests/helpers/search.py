@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worldmodels.strategy import ReturnAscent
+from worldmodels.search.gradient import EvolutionStrategiesGradient
 
 
 def peak(x: np.ndarray) -> np.ndarray:
@@ -10,5 +10,5 @@ def peak(x: np.ndarray) -> np.ndarray:
     return -((np.atleast_2d(x) - 1.0) ** 2).sum(axis=1)
 
 
-def ascent(size=5, sigma=0.1, rate=1.0, pop_size=64) -> ReturnAscent:
-    return ReturnAscent(np.zeros(size), sigma, rate, pop_size, np.random.RandomState(1))
+def ascent(size=5, sigma=0.1, rate=1.0, pop_size=64) -> EvolutionStrategiesGradient:
+    return EvolutionStrategiesGradient(np.zeros(size), sigma, rate, pop_size, np.random.RandomState(1))

@@ -132,7 +132,8 @@ CASES = {
         "config: env.id: expected a module that is installed or in the working directory, found no source of",
     ),
     "a network without a source": (
-        wrong_config("vae={model: 'worldmodels.vea:V'}"), "config: vae.model: expected a module that is installed or",
+        wrong_config("vae={model: 'worldmodels.models.vea:V'}"),
+        "config: vae.model: expected a module that is installed or",
     ),
     # rollouts
     "no rollouts": (script("train_vae", "--data-dir", "nowhere"), "nowhere: expected rollouts (*.npz), found none"),

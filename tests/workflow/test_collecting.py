@@ -6,12 +6,13 @@ import torch
 
 from helpers.environments import SPACE
 from helpers.programs import run_script
-from worldmodels.agent import Squash, load_world_model, play_episodes
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.controller import load_controller
-from worldmodels.datasets import count_steps, read_rollout
-from worldmodels.envs import make_lanes
-from worldmodels.rollouts import generate_rollouts
+from worldmodels.data.collection import generate_rollouts
+from worldmodels.data.episodes import count_steps, read_rollout
+from worldmodels.envs.lanes import make_lanes
+from worldmodels.models.load_controller import load_controller
+from worldmodels.playing.agent import Squash, load_world_model
+from worldmodels.playing.episodes import play_episodes
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import pytest
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from helpers.programs import ROOT
-from worldmodels import config
+from worldmodels.runtime.loading import encode_config_argument, parse_config_arguments
 
 QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}', '"a\\nb"', "a\nb")
 
@@ -16,13 +16,15 @@ QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}
 def test_command_line_values_reach_cluster_jobs_through_bash(text):
     """Through the quoting of Snakemake."""
     entry = f"vae={text}"
-    line = format_cli_arg("--config", [config.for_jobs(entry)])
+    line = format_cli_arg("--config", [encode_config_argument(entry)])
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
-    assert config.command_line(done.stdout.split("\0")[1:-1]) == config.command_line([entry])
+    assert parse_config_arguments(done.stdout.split("\0")[1:-1]) == parse_config_arguments([entry])
 
 
 def test_configuration_and_fingerprint_import_without_torch():
-    code = "import sys; import worldmodels.config, worldmodels.fingerprint; print('torch' in sys.modules)"
+    code = (
+        "import sys; import worldmodels.runtime.loading, worldmodels.runtime.fingerprint; print('torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
     )

@@ -6,15 +6,16 @@ import json
 import pytest
 
 from helpers.programs import run_script, run_snakemake
-from worldmodels import preflight
-from worldmodels.config import EnvConfig, load
-from worldmodels.preflight import Actions
+from worldmodels.runtime import preflight
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.loading import load_config
+from worldmodels.runtime.preflight import Actions
 
 HUGE = Actions("Discrete(4096)", 4096, False, [])
 
 
 def collect(tmp_path, controller: dict, *flags):
-    config = load({"env": {"kwargs": {"continuous": False}}, "ctrl": controller})
+    config = load_config({"env": {"kwargs": {"continuous": False}}, "ctrl": controller})
     flag = json.dumps(preflight.controller_settings(config))
     env = ["--env-kwargs", '{"continuous": false}', "--num-rollouts", 1, "--shard-size", 1, "--seq-len", 2]
     where = ["--data-dir", tmp_path / "data", "--shard", 0]

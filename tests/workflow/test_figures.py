@@ -16,8 +16,9 @@ import plot_controller
 import plot_mdrnn
 import replay_episodes
 from helpers.programs import ROOT, planned, run_script, run_snakemake
-from worldmodels import checkpoint, films
-from worldmodels.settings import UserError
+from worldmodels.runtime.digests import file_digest
+from worldmodels.runtime.errors import UserError
+from worldmodels.showing.films import MARGIN
 
 SHORT = ["--env-kwargs", '{"max_episode_steps": 60}']
 BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n{}\t0:00:00\t{}\t1\t{}\n"
@@ -92,14 +93,14 @@ def test_replays_equal_the_episodes_of_the_test(reported):
 def test_films_have_a_picture_every_few_steps(reported):
     with Image.open(reported / "report/best.gif") as film:
         assert film.n_frames == 60 // replay_episodes.EVERY
-        assert film.size == (3 * 64 * 3, 64 * 3 + 2 * films.MARGIN)
+        assert film.size == (3 * 64 * 3, 64 * 3 + 2 * MARGIN)
         first = np.asarray(next(ImageSequence.Iterator(film)).convert("RGB")).astype(int)
-    inside = first[films.MARGIN : -films.MARGIN]
+    inside = first[MARGIN:-MARGIN]
     seen, reconstructed, dreamt = (inside[:, i * 192 : (i + 1) * 192] for i in range(3))
     assert (reconstructed == dreamt).all() and (seen != reconstructed).any()  # at its start a dream is awake
     with Image.open(reported / "report/films.png") as film:
         assert film.n_frames == 60 // replay_episodes.EVERY
-        assert film.size == (3 * 64 * 3, 3 * (64 * 3 + 2 * films.MARGIN))
+        assert film.size == (3 * 64 * 3, 3 * (64 * 3 + 2 * MARGIN))
 
 
 def test_tables_hold_the_numbers(reported):
@@ -146,7 +147,7 @@ def copy_with_terminal(run: Path, folder: Path, logit: float) -> Path:
     saved["state_dict"]["gmm_linear.bias"][-1] = logit
     torch.save(saved, folder / "mdrnn/best.tar")
     controller = torch.load(folder / "ctrl/best.tar", weights_only=True)
-    controller["mdrnn"] = checkpoint.digest(folder / "mdrnn/best.tar")
+    controller["mdrnn"] = file_digest(folder / "mdrnn/best.tar")
     torch.save(controller, folder / "ctrl/best.tar")
     return folder
 

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels import checkpoint, interrupts, locks
-from worldmodels.settings import UserError
+from worldmodels.runtime import interrupts, locks
+from worldmodels.runtime.errors import UserError
+from worldmodels.storage.files import claim_folder, prepare_folder
 
 HOLD = "import sys, time; from worldmodels import locks; locks.claim({folder!r}, program='the first'); {more}"
 REPORT = "print('ready', flush=True)"
@@ -43,20 +44,20 @@ def test_second_program_names_the_first_and_touches_nothing(tmp_path, python):
     expected = f"expected no other program that writes here, found the first \\(process {process.pid} on "
     ending = f"since 20.*\\); if it has ended, delete {tmp_path}/.lock"
     with pytest.raises(UserError, match=f"{expected}{socket.gethostname()}, {ending}"):
-        checkpoint.claim_folder(tmp_path)
+        claim_folder(tmp_path)
     assert (tmp_path / ".lock").read_bytes() == before and os.listdir(tmp_path) == [".lock"]
-    checkpoint.claim_folder(tmp_path, "shard_1")  # which has a writer of its own
+    claim_folder(tmp_path, "shard_1")  # which has a writer of its own
 
 
 def test_a_folder_that_nobody_claims_keeps_its_files(tmp_path, python):
     """A film may go to any folder of the user's, and a second program's files are none of ours."""
     file = tmp_path / f".film.gif.{'0' * 16}.tmp"
     file.touch()
-    checkpoint.prepare_folder(tmp_path)
+    prepare_folder(tmp_path)
     assert file.exists()
     python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
     with pytest.raises(UserError, match="expected no other program"):
-        checkpoint.claim_folder(tmp_path)
+        claim_folder(tmp_path)
     assert file.exists()
 
 
@@ -64,8 +65,8 @@ def test_lock_of_a_killed_program_is_free(tmp_path, python):
     process = python(HOLD.format(folder=str(tmp_path), more=f"{REPORT}; time.sleep(60)"))
     process.kill()
     process.wait()
-    checkpoint.claim_folder(tmp_path)
-    checkpoint.claim_folder(tmp_path)  # once more is no second program
+    claim_folder(tmp_path)
+    claim_folder(tmp_path)  # once more is no second program
     assert locks.read_holder(tmp_path / ".lock")["pid"] == os.getpid()
     locks.release()
     assert os.listdir(tmp_path) == []
@@ -74,7 +75,7 @@ def test_lock_of_a_killed_program_is_free(tmp_path, python):
 def test_ending_program_is_waited_for(tmp_path, python):
     more = f"locks.mark_ending(); {REPORT}; time.sleep(0.5); open({str(tmp_path / 'saved')!r}, 'w')"
     python(HOLD.format(folder=str(tmp_path), more=more))
-    checkpoint.claim_folder(tmp_path)
+    claim_folder(tmp_path)
     assert (tmp_path / "saved").exists()
 
 
@@ -84,7 +85,7 @@ def test_forked_child_does_not_keep_the_lock(tmp_path, python):
     process = python(HOLD.format(folder=str(tmp_path), more=f"import os; {fork}; time.sleep(5)"))
     process.kill()
     process.wait()
-    checkpoint.claim_folder(tmp_path)
+    claim_folder(tmp_path)
 
 
 PROGRAM = """

@@ -10,7 +10,7 @@ import gymnasium as gym
 import pytest
 
 from helpers.programs import ROOT, run_snakemake
-from worldmodels import users
+from worldmodels.runtime import plugins
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("NAMED", "CHECKED"):
-        monkeypatch.setattr(users, name, set())
+        monkeypatch.setattr(plugins, name, set())
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

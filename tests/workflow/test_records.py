@@ -5,7 +5,7 @@ import os
 import shutil
 
 from helpers.programs import planned, run_snakemake
-from worldmodels import checkpoint
+from worldmodels.storage.files import write_json
 
 NOT_HELD_OUT = ["vae={num_test_files: 0}", "mdrnn={num_test_files: 0, seq_len: 2}"]
 
@@ -16,7 +16,7 @@ def test_rollouts_of_another_agent_are_stale_without_records(tiny_run, tmp_path)
         for stage in ("vae", "mdrnn", "ctrl"):
             shutil.copytree(tiny_run / stage, tmp_path / name / stage)
     summary = json.loads((tmp_path / "b/ctrl/best.json").read_text())
-    checkpoint.write_json(tmp_path / "b/ctrl/best.json", {**summary, "note": "another search's"})
+    write_json(tmp_path / "b/ctrl/best.json", {**summary, "note": "another search's"})
     for path in tmp_path.glob("[ab]/*/*"):
         os.utime(path, (1e9, 1e9))
 

@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from helpers.programs import ROOT, run_script
-from worldmodels import checkpoint, config, settings
-from worldmodels.rollouts import collect_shard
+from worldmodels.data.collection import collect_shard
+from worldmodels.runtime.config import SECTIONS, RolloutsConfig, RunConfig
+from worldmodels.runtime.effects import idle_fields, idle_in_ctrl, idle_in_mdrnn, idle_in_rollouts, idle_in_vae
+from worldmodels.runtime.loading import load_config
+from worldmodels.runtime.settings import RUNTIME, config_key, settable
+from worldmodels.runtime.values import to_text
+from worldmodels.storage.checkpoints import load_checkpoint
 
 # Stage, and what its second run changes: key -> flags. Every run has a logdir of its own.
 CHANGES = [
@@ -61,9 +66,9 @@ NEEDED = {"vae": [], "mdrnn": ["vae", "latents"], "ctrl": ["vae", "mdrnn"]}
 
 
 def runtime_keys() -> set[str]:
-    sections = [config.RunConfig, *config.SECTIONS.values()]
-    fields = [(cls.section, f) for cls in sections for f in settings.settable(cls)]
-    return {f"{name}.{settings.key(f)}".lstrip(".") for name, f in fields if f.metadata["role"] == settings.RUNTIME}
+    sections = [RunConfig, *SECTIONS.values()]
+    fields = [(cls.section, f) for cls in sections for f in settable(cls)]
+    return {f"{name}.{config_key(f)}".lstrip(".") for name, f in fields if f.metadata["role"] == RUNTIME}
 
 
 def product(stage: str, folder: Path, tiny_run: Path, data_dir: Path, *flags) -> dict[str, bytes]:
@@ -105,7 +110,7 @@ def load(stage: str, values: dict):
     sections = {"env": ENV, "rollouts": {"num_rollouts": 6, "seq_len": 60}, "mdrnn": {"seq_len": 16}, "vae": {}}
     for part in ("vae", "mdrnn"):
         sections[part] = {"num_test_files": 1, **sections[part]}
-    return config.load({**sections, stage: {**sections.get(stage, {}), **values}})
+    return load_config({**sections, stage: {**sections.get(stage, {}), **values}})
 
 
 def without_config(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -120,10 +125,10 @@ def without_config(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_every_idle_key_has_a_row():
-    loaded = config.load({})
+    loaded = load_config({})
     declared = {
-        "rollouts": config.idle_in_rollouts(loaded.rollouts, loaded), "vae": config.idle_in_vae(loaded.vae, loaded),
-        "mdrnn": config.idle_in_mdrnn(loaded.mdrnn, loaded), "ctrl": config.idle_in_ctrl(loaded.ctrl, loaded),
+        "rollouts": idle_in_rollouts(loaded.rollouts, loaded), "vae": idle_in_vae(loaded.vae, loaded),
+        "mdrnn": idle_in_mdrnn(loaded.mdrnn, loaded), "ctrl": idle_in_ctrl(loaded.ctrl, loaded),
     }  # fmt: skip
     for stage, keys in declared.items():
         changed = {key for name, _, changes in IDLE if name == stage for key in changes}
@@ -133,22 +138,22 @@ def test_every_idle_key_has_a_row():
 @pytest.mark.parametrize(("stage", "values", "changes"), IDLE)
 def test_idle_keys_change_no_byte(stage, values, changes, tmp_path, tiny_run, rollouts):
     def flags_of(given: dict) -> list:
-        pairs = ((f"--{name.replace('_', '-')}", settings.to_text(value)) for name, value in given.items())
+        pairs = ((f"--{name.replace('_', '-')}", to_text(value)) for name, value in given.items())
         return [word for pair in pairs for word in pair]
 
     made = []
     for folder, given in (("one", values), ("two", {**values, **changes})):
         loaded = load(stage, given)
-        assert set(changes) <= config.idle(getattr(loaded, stage), loaded)
+        assert set(changes) <= idle_fields(getattr(loaded, stage), loaded)
         if stage == "rollouts":
-            short = config.RolloutsConfig(num_rollouts=2, shard_size=2, seq_len=5, **given)
+            short = RolloutsConfig(num_rollouts=2, shard_size=2, seq_len=5, **given)
             collect_shard(str(tmp_path / folder), loaded.env, short, seed=1, shard=0)
             made.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
         else:
             more = ["--env-backend", "gymnasium"] if stage == "ctrl" else []
             files = product(stage, tmp_path / folder, tiny_run, Path(rollouts[0]).parent, *more, *flags_of(given))
             made.append(without_config(files))
-            saved = checkpoint.load(tmp_path / folder / stage / "best.tar")["config"]
+            saved = load_checkpoint(tmp_path / folder / stage / "best.tar")["config"]
             assert saved.items() >= {key: given[key] for key in changes if key in given}.items()
     assert made[0] == made[1]
 

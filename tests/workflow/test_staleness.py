@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from helpers.programs import ROOT, planned, run_snakemake
-from worldmodels import config, settings
+from worldmodels.runtime.config import SECTIONS
+from worldmodels.runtime.settings import COUNT, RUNTIME, config_key, settable
 
 STAGES = (
     "collect_rollouts", "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate_shard", "evaluate",
@@ -179,7 +180,7 @@ def other(f: dataclasses.Field, value):
     if f.name in ("height", "width"):
         return 96
     if f.name == "model":
-        return "worldmodels.vae:ConvVAE"
+        return "worldmodels.models.vae:ConvVAE"
     if f.name == "import_":
         return "json"  # a module with a source
     if f.name == "hidden":
@@ -225,8 +226,8 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "device": (flags("--config", "device=cpu"), nothing),
         "a comment in every file": (comment_everywhere, nothing),
         "keys of config.yaml reordered": (reorder, nothing),
-        "a docstring": (replace("scripts/worldmodels/vae.py", '"""V: the', '"""V, the'), nothing),
-        "reformatting": (replace("scripts/worldmodels/vae.py", "self.fc(z)", "(self\n .fc(z))"), nothing),
+        "a docstring": (replace("scripts/worldmodels/models/vae.py", '"""V: the', '"""V, the'), nothing),
+        "reformatting": (replace("scripts/worldmodels/models/vae.py", "self.fc(z)", "(self\n .fc(z))"), nothing),
         "seed": (flags("--config", "seed=2"), since("collect_rollouts")),
         "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("train_vae")),
         "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("collect_rollouts")),
@@ -262,13 +263,13 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "env": "collect_rollouts", "rollouts": "collect_rollouts", "vae": "train_vae", "latents": "train_mdrnn",
         "mdrnn": "train_mdrnn", "ctrl": "train_controller",
     }  # fmt: skip
-    for section, cls in config.SECTIONS.items():
-        for f in settings.settable(cls):
-            key = settings.key(f)
+    for section, cls in SECTIONS.items():
+        for f in settable(cls):
+            key = config_key(f)
             value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
-            if value is None or f.metadata["role"] == settings.COUNT:
+            if value is None or f.metadata["role"] == COUNT:
                 continue
-            idle = f.metadata["role"] == settings.RUNTIME or f"{section}.{key}" in IDLE
+            idle = f.metadata["role"] == RUNTIME or f"{section}.{key}" in IDLE
             stale = nothing if idle else since(first.get(section, section))
             table[f"{section}.{key}"] = (set_value(section, key, value), stale)
     table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("collect_rollouts"))
@@ -285,26 +286,42 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     }  # fmt: skip
     for name, stale in [*((name, since(name)) for name in scripts), *figures.items()]:
         table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), stale)
-    modules = {
-        "seeding": "collect_rollouts", "checkpoint": "collect_rollouts", "envs": "collect_rollouts",
-        "actions": "collect_rollouts", "users": "collect_rollouts", "rollouts": "collect_rollouts",
-        "datasets": "train_vae", "instances": "collect_rollouts", "pictures": "collect_rollouts",
-        "reuse": "collect_rollouts", "user_code": None, "training": "train_vae", "graphs": "train_vae",
-        "vae": "train_vae", "vae_training": "train_vae", "latents": "encode_latents", "sequences": "train_mdrnn",
-        "mdrnn": "train_mdrnn", "mdrnn_training": "train_mdrnn", "agent": "train_controller",
-        "controller": "train_controller", "evolution": "train_controller", "strategy": "train_controller",
-        "evaluation": "evaluate", "scores": "evaluate", "on_policy": None, "figures": PLOTS,
-        "decoding": {"plot_vae", "plot_mdrnn", "dream", "replay_episodes", "plot_evaluation"},
-        "films": {"dream", "replay_episodes", "plot_evaluation"}, "replays": {"replay_episodes", "plot_evaluation"},
-        "dreams": {"plot_mdrnn", "dream", "replay_episodes", "plot_evaluation"}, "config": None, "cma_options": None,
-        "preflight": None, "settings": None, "cli": None, "fingerprint": None, "records": None, "interrupts": None,
-        "locks": None, "workers": None,
-    }  # fmt: skip
-    written = {path.stem for path in (ROOT / "scripts/worldmodels").glob("*.py")} - {"__init__"}
-    assert written == set(modules), "a row is missing for a module"
-    for name, readers in modules.items():
-        stale = since(readers) if isinstance(readers, str) else readers or nothing
-        table[f"code of worldmodels/{name}.py"] = (append(f"scripts/worldmodels/{name}.py", "\nEDITED = 1\n"), stale)
+    # What an edit makes stale -> the modules of the library.
+    films = {"dream", "replay_episodes", "plot_evaluation"}
+    readers = [
+        (since("collect_rollouts"), "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances"),
+        (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
+        (since("collect_rollouts"), "data/policies data/collection"),
+        (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
+        (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
+        (since("train_vae"), "training/graphed_step training/vae training/samples"),
+        (since("encode_latents"), "models/load_vae models/encoding data/latents"),
+        (since("train_mdrnn"), "models/mdrnn data/sequences training/mdrnn"),
+        (since("train_controller"), "models/load_mdrnn models/controller models/load_controller playing/agent"),
+        (
+            since("train_controller"),
+            "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
+        ),
+        (since("train_controller"), "search/evaluator training/controller"),
+        (since("evaluate"), "playing/evaluation playing/scores"),
+        (PLOTS, "showing/figures"),
+        ({"plot_mdrnn"}, "playing/likelihood"),
+        ({"plot_evaluation", "plot_run"}, "showing/tables"),
+        ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
+        (films, "showing/films"),
+        (films | {"plot_mdrnn"}, "playing/dreams"),
+        (films | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
+        (nothing, "data/agent_policy"),  # no agent drives
+    ]
+    modules = {name: stale for stale, names in readers for name in names.split()}
+    for path in sorted((ROOT / "scripts/worldmodels").rglob("*.py")):
+        name = path.relative_to(ROOT / "scripts/worldmodels").with_suffix("").as_posix()
+        if name.startswith("runtime/") or path.name == "__init__.py":
+            modules[name] = nothing
+        assert name in modules, "a row is missing for a module"
+        table[f"code of worldmodels/{name}.py"] = (
+            append(f"scripts/worldmodels/{name}.py", "\nEDITED = 1\n"), modules[name],
+        )  # fmt: skip
     return table
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.programs import ROOT, run_snakemake
-from worldmodels.datasets import read_rollout
+from worldmodels.data.episodes import read_rollout
 
 TINY = {
     "rollouts": {"num_rollouts": 4, "shard_size": 4, "seq_len": 60},

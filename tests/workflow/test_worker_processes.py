@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from helpers.environments import dot
-from worldmodels import checkpoint, controller, evaluation, replays
-from worldmodels.config import WMControllerConfig
-from worldmodels.controller import (
-    Controller,
-)
-from worldmodels.mdrnn import MDRNN
-from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE
-from worldmodels.workers import workers
+from worldmodels.models.controller import Controller
+from worldmodels.models.mdrnn import MDRNN
+from worldmodels.models.vae import ConvVAE
+from worldmodels.playing import evaluation
+from worldmodels.playing.replays import replay_episode
+from worldmodels.runtime.config import WMControllerConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.workers import workers
+from worldmodels.search.evaluator import evaluate_in_worker, prepare_worker
+from worldmodels.storage.checkpoints import write_best
 
 
 def die(seconds):
@@ -54,7 +55,7 @@ def logdir(tmp_path) -> str:
     images = {"img_channels": 3, "latent_size": 8, "height": 32, "width": 32}
     sizes = {"latent_size": 8, "action_size": 3, "hidden_size": 16, "gmm_components": 2, "squash": []}
     for stage, model, config in (("vae", vae, images), ("mdrnn", mdrnn, sizes), ("ctrl", linear, sizes)):
-        checkpoint.write_best(tmp_path / stage, {"state_dict": model.state_dict(), "config": config})
+        write_best(tmp_path / stage, {"state_dict": model.state_dict(), "config": config})
     return str(tmp_path)
 
 
@@ -71,11 +72,11 @@ def test_worker_closes_its_environments_as_it_ends(dots, logdir, stage):
     env = dot(**SIMULATOR)
     if stage == "ctrl":
         config = WMControllerConfig(env_name=env.id, squash=[], stall_limit=0)
-        prepared = controller.prepare_worker, logdir, env, "gymnasium", config, "cpu", 1
-        task = controller.evaluate_in_worker, np.zeros((2, 75)), [5, 6]
+        prepared = prepare_worker, logdir, env, "gymnasium", config, "cpu", 1
+        task = evaluate_in_worker, np.zeros((2, 75)), [5, 6]
     else:
         prepared = evaluation.prepare_worker, logdir, env, "cpu"
-        task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replays.replay, 5)
+        task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replay_episode, 5)
     with workers(1, *prepared) as pool:
         pool.submit(*task).result(timeout=60)
         starts = Path("starts").read_text()

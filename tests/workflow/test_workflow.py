@@ -16,10 +16,15 @@ from PIL import Image
 
 import compare_agents
 from helpers.programs import ROOT, planned, run_script, run_snakemake
-from worldmodels import config, settings
-from worldmodels.controller import Controller
-from worldmodels.mdrnn import MDRNN, MDRNNCell
-from worldmodels.vae import ConvVAE, has_bfloat16
+from worldmodels.models.controller import Controller
+from worldmodels.models.mdrnn import MDRNN, MDRNNCell
+from worldmodels.models.precision import has_bfloat16
+from worldmodels.models.vae import ConvVAE
+from worldmodels.runtime.config import SECTIONS, WMMDNRNNConfig
+from worldmodels.runtime.flags import add_flags, flag_name, section_from_args
+from worldmodels.runtime.loading import load_config
+from worldmodels.runtime.settings import settable
+from worldmodels.runtime.values import from_text
 
 SHARDS = {
     "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4,
@@ -205,7 +210,7 @@ def test_variants_of_the_ablation_get_every_value(tmp_path):
     output = run_snakemake("-n", "-p", "--cores", 2, "--config", *values, "--", "ablation", cwd=tmp_path).stdout
     line = next(line for line in shell_lines(output) if "/train_mdrnn.py" in line and "ablation/random_m" in line)
     variant = words(line, tmp_path)
-    keys = [settings.flag(config.WMMDNRNNConfig, f) for f in settings.settable(config.WMMDNRNNConfig)]
+    keys = [flag_name(WMMDNRNNConfig, f) for f in settable(WMMDNRNNConfig)]
     assert {key: variant.count(key) for key in keys} == dict.fromkeys(keys, 1)
     wanted = {"--learning-rate": "0.002", "--grad-clip": "3.0", "--scheduler-patience": "2", "--num-epochs": "0"}
     wanted |= {"--early-stopping-patience": "7"}
@@ -223,7 +228,7 @@ def test_text_reaches_programs_as_it_stands(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values, allow_unicode=True))
     given = ["--configfile", "mine.yaml", "--", "results/carracing/eval.json", "results/carracing/report/run.html"]
     lines = shell_lines(run_snakemake("-n", "-p", "--cores", 2, *given, cwd=tmp_path).stdout)
-    expected = config.load(values)
+    expected = load_config(values)
     programs = {
         "collect_rollouts": ("env", "rollouts"), "train_vae": ("vae",), "train_controller": ("env", "ctrl"),
         "evaluate": ("env", "evaluate"),
@@ -232,15 +237,15 @@ def test_text_reaches_programs_as_it_stands(tmp_path):
         flags = next(words(line, tmp_path) for line in lines if f"/{program}.py" in line)
         parser = argparse.ArgumentParser(allow_abbrev=False)
         for section in sections:
-            settings.add_flags(parser, config.SECTIONS[section])
+            add_flags(parser, SECTIONS[section])
         parsed, _ = parser.parse_known_args(flags[2:])
         for section in sections:
             wanted = getattr(expected, section)
             names = {f.name for f in dataclasses.fields(wanted)} & {"env_name", "env_kwargs"}
             from_env = {name: getattr(wanted, name) for name in names}
-            assert settings.from_args(parsed, config.SECTIONS[section], **from_env) == wanted, program
+            assert section_from_args(parsed, SECTIONS[section], **from_env) == wanted, program
     shown = next(words(line, tmp_path) for line in lines if "/plot_run.py" in line)
-    assert settings.from_text(shown[shown.index("--config") + 1])["vae"]["extra"] == {"note": text}
+    assert from_text(shown[shown.index("--config") + 1])["vae"]["extra"] == {"note": text}
     assert not (tmp_path / "broken").exists()
 
 
@@ -251,7 +256,7 @@ def test_values_of_the_command_line_keep_their_quotes(tmp_path):
     assert flags[flags.index("--logdir") + 1] == "2024_01"
     assert json.loads(flags[flags.index("--extra") + 1]) == {"a": "1", "b": "{x}", "c": ""}
     env = next(words(line, tmp_path) for line in lines if "/collect_rollouts.py" in line)
-    assert settings.from_text(env[env.index("--env-kwargs") + 1]) == {"a": {0: False}}
+    assert from_text(env[env.index("--env-kwargs") + 1]) == {"a": {0: False}}
 
 
 def test_what_went_wrong_in_a_sweep_is_the_last_thing_to_be_seen(tmp_path):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from worldmodels.vae import VAE
+from worldmodels.models.vae import VAE
 
 
 class Split(nn.Module):

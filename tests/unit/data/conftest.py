@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from helpers.files import LENGTHS, numbered
-from worldmodels import checkpoint
+from worldmodels.storage.npz import write_npz
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("numbered")
     for number, steps in enumerate(LENGTHS):
-        checkpoint.write_npz(folder / f"{number}.npz", numbered(number, steps))
+        write_npz(folder / f"{number}.npz", numbered(number, steps))
     return [str(folder / f"{number}.npz") for number in range(len(LENGTHS))]
 
 
@@ -24,5 +24,5 @@ def latents(tmp_path_factory) -> str:
     codes = np.repeat(arrays["rewards"][:, None], 4, axis=1)
     offsets = np.cumsum([0, *LENGTHS[:-1]])
     noise = np.full_like(codes, -1000.0)
-    checkpoint.write_npz(path, {"latents": codes, "logsigmas": noise, "offsets": offsets, **arrays})
+    write_npz(path, {"latents": codes, "logsigmas": noise, "offsets": offsets, **arrays})
     return str(path)

@@ -8,16 +8,10 @@ import pytest
 import torch
 
 from helpers.files import LENGTHS
-from worldmodels.datasets import (
-    ObservationDataset,
-    RolloutDataset,
-    check_split,
-    read_rollout,
-    share_memory,
-    split_files,
-)
-from worldmodels.sequences import LatentSequenceDataset, SequenceDataset
-from worldmodels.settings import UserError
+from worldmodels.data.datasets import ObservationDataset, RolloutDataset, share_memory
+from worldmodels.data.episodes import check_split, read_rollout, split_files
+from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
+from worldmodels.runtime.errors import UserError
 
 
 def test_split():

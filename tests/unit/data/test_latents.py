@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodels import interrupts
-from worldmodels import latents as latents_module
-from worldmodels.latents import precompute_latents
-from worldmodels.sequences import SequenceDataset
-from worldmodels.vae import ConvVAE, encode, has_bfloat16
+from worldmodels.data import latents as latents_module
+from worldmodels.data.latents import precompute_latents
+from worldmodels.data.sequences import SequenceDataset
+from worldmodels.models.encoding import encode
+from worldmodels.models.precision import has_bfloat16
+from worldmodels.models.vae import ConvVAE
+from worldmodels.runtime import interrupts
 
 
 def test_frames_through_v_are_the_latents(rollouts, tmp_path):

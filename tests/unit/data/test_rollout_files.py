@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from helpers.files import Evil, numbered
-from worldmodels.datasets import (
-    ObservationDataset,
-    RolloutDataset,
-    read_rollout,
-)
-from worldmodels.settings import UserError
+from worldmodels.data.datasets import ObservationDataset, RolloutDataset
+from worldmodels.data.episodes import read_rollout
+from worldmodels.runtime.errors import UserError
 
 
 def as_others_write(arrays: dict, **types) -> dict:

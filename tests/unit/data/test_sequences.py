@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from helpers.files import LENGTHS
-from worldmodels import checkpoint
-from worldmodels.sequences import LatentSequenceDataset, SequenceDataset, count_sequences, cut_episodes
-from worldmodels.settings import UserError
+from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset, count_sequences, cut_episodes
+from worldmodels.runtime.errors import UserError
+from worldmodels.storage.npz import read_npz, write_npz
 
 
 def check_sequence(item: dict, seq_len: int, key: str = "rewards") -> None:
@@ -99,8 +99,8 @@ def test_latent_split_holds_out_whole_episodes(latents):
 
 
 def test_latents_are_resampled_each_time(latents, tmp_path):
-    arrays = checkpoint.read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets"))
-    checkpoint.write_npz(tmp_path / "l.npz", {**arrays, "logsigmas": np.zeros_like(arrays["logsigmas"])})
+    arrays = read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets"))
+    write_npz(tmp_path / "l.npz", {**arrays, "logsigmas": np.zeros_like(arrays["logsigmas"])})
     data = LatentSequenceDataset(tmp_path / "l.npz", 32)
     one, other = data[0]["latents"], data[0]["latents"]
     assert not torch.equal(one, other)
@@ -130,8 +130,8 @@ def test_short_episodes_are_padded(latents):
 
 
 def test_episodes_of_one_step_raise(latents, tmp_path):
-    arrays = checkpoint.read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals"))
+    arrays = read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals"))
     offsets = np.arange(len(arrays["rewards"]))
-    checkpoint.write_npz(tmp_path / "l.npz", {**arrays, "offsets": offsets})
+    write_npz(tmp_path / "l.npz", {**arrays, "offsets": offsets})
     with pytest.raises(UserError, match=r"mdrnn: expected episodes of at least 2 steps, found none in .*l\.npz"):
         LatentSequenceDataset(tmp_path / "l.npz", 32)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from arena import ACTIONS
-from worldmodels.actions import ActionCodec
-from worldmodels.agent import Squash
-from worldmodels.config import RolloutsConfig
-from worldmodels.rollouts import plan_actions
-from worldmodels.settings import UserError
+from worldmodels.data.policies import plan_actions
+from worldmodels.envs.actions import ActionCodec
+from worldmodels.playing.agent import Squash
+from worldmodels.runtime.config import RolloutsConfig
+from worldmodels.runtime.errors import UserError
 
 CUBE = gym.spaces.Box(-2, 3, (2, 2), np.int64)
 

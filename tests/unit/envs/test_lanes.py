@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from helpers.environments import SPACE, arena
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.envs import choose_backend, make_lanes, resize_frames, tell_backend, view
-from worldmodels.instances import action_space
-from worldmodels.rollouts import plan_actions
-from worldmodels.settings import UserError
+from worldmodels.data.policies import plan_actions
+from worldmodels.envs.backends import choose_backend, log_backend
+from worldmodels.envs.frames import frames_for_v, resize_frames
+from worldmodels.envs.instances import action_space
+from worldmodels.envs.lanes import make_lanes
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
+from worldmodels.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("env", [arena(grey=True), arena("box", grey=True, height=32), EnvConfig(grey=True)], ids=str)
@@ -26,7 +28,9 @@ def test_grey_frames_have_one_channel(env):
 
 def test_grey_is_luminance():
     frames = np.full((1, 64, 64, 3), (200, 100, 50), np.uint8)
-    assert np.unique(view(frames, EnvConfig(grey=True))).tolist() == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
+    assert np.unique(frames_for_v(frames, EnvConfig(grey=True))).tolist() == [
+        round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    ]
 
 
 def test_grey_observations_have_one_channel_without_an_option():
@@ -145,9 +149,9 @@ def test_gymnasium_is_chosen_where_envpool_lacks_an_option(dots, caplog, changes
     env = EnvConfig(**changes)
     assert choose_backend(EnvConfig()) == "envpool" and choose_backend(env) == "gymnasium"
     with caplog.at_level(logging.INFO, "worldmodels"):
-        tell_backend(EnvConfig())
+        log_backend(EnvConfig())
         assert not caplog.text
-        tell_backend(env)
+        log_backend(env)
     assert "env.backend: gymnasium, since EnvPool knows CarRacing-v3 but not env." in caplog.text
 
 
@@ -155,5 +159,5 @@ def test_envpool_beside_an_import_is_warned_of(dots, caplog):
     pytest.importorskip("envpool")
     env = EnvConfig(import_="my_dots", backend="envpool")
     assert choose_backend(env) == "envpool"
-    tell_backend(env)
+    log_backend(env)
     assert "EnvPool plays its own CarRacing-v3, whatever my_dots registers" in caplog.text

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from worldmodels.pictures import PictureError, Pictures
+from worldmodels.envs.pictures import PictureError, Pictures
 
 
 def test_range_of_floats_is_decided_once():

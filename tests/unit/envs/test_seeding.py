@@ -1,6 +1,6 @@
 """Seeds of tracks."""
 
-from worldmodels import seeding
+from worldmodels.envs import seeding
 
 
 def test_seeds_of_different_purposes_never_collide():

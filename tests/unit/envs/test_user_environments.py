@@ -13,14 +13,18 @@ import torch
 
 from helpers.environments import dot
 from helpers.models import untrained_world
-from worldmodels import checkpoint, cli, preflight, settings
-from worldmodels.agent import Squash, WorldModel
-from worldmodels.config import EnvConfig, RolloutsConfig, WMControllerConfig
-from worldmodels.controller import Worker
-from worldmodels.envs import GymnasiumLanes, make_lanes
-from worldmodels.instances import Instances, make_gymnasium
-from worldmodels.rollouts import collect_shard, run
-from worldmodels.settings import UserError
+from worldmodels.data.collection import collect_from_args, collect_shard
+from worldmodels.envs.instances import Instances
+from worldmodels.envs.lanes import GymnasiumLanes, make_lanes
+from worldmodels.envs.making import make_gymnasium
+from worldmodels.playing.agent import Squash, WorldModel
+from worldmodels.runtime import preflight
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.flags import role_flags
+from worldmodels.runtime.program import make_parser
+from worldmodels.search.evaluator import Worker
+from worldmodels.storage.files import read_json
 
 
 def play(env: EnvConfig, steps: int = 3) -> list[np.ndarray]:
@@ -196,13 +200,13 @@ def test_the_key_chooses_where_pictures_come_from(dots):
 @pytest.mark.parametrize("render, words", [("value // 255", "are nearly black: the brightest pixel is 1 of 255"),
                                            ("np.full_like(value, 99)", "never change within an episode")])  # fmt: skip
 def test_pictures_that_show_nothing_are_told(dots, tmp_path, caplog, render, words):
-    from worldmodels.rollouts import tell_light
+    from worldmodels.data.collection import warn_about_pictures
 
     rollouts = RolloutsConfig(num_rollouts=2, shard_size=2, seq_len=9, env_name="Dot-v0")
     for env, text in ((dot(render=render), words), (dot(), "")):
         caplog.clear()
         summary = collect_shard(str(tmp_path / "data"), env, rollouts, 1, 0)
-        tell_light(list(summary["episodes"].values()), env)
+        warn_about_pictures(list(summary["episodes"].values()), env)
         assert text in caplog.text and bool(caplog.text) == bool(text)
 
 
@@ -217,13 +221,13 @@ def test_pictures_that_show_nothing_are_told(dots, tmp_path, caplog, render, wor
 def test_the_rollouts_program_starts_no_environment_in_vain(dots, tmp_path, changes, starts):
     env, data = dataclasses.replace(dot(**changes), reuse="auto"), tmp_path / "data"
     flags = ["--num-rollouts", "4", "--shard-size", "4", "--seq-len", "9", "--shard", "0", "--data-dir", str(data)]
-    parser = cli.parser("", EnvConfig, RolloutsConfig)
+    parser = make_parser("", EnvConfig, RolloutsConfig)
     parser.add_argument("--controller")
     parser.add_argument("--shard", type=int)
-    run(parser.parse_args([*shlex.split(settings.options(env)), *flags]))
+    collect_from_args(parser.parse_args([*shlex.split(role_flags(env)), *flags]))
     assert len(dots.STARTS) == 1 + starts  # the very first one told that pictures have to be rendered
     assert set(map(id, dots.STARTS)) == set(map(id, dots.CLOSES))
-    assert checkpoint.read_json(data / "00000.json")["action_space"]["env"] == preflight.stamp(env)
+    assert read_json(data / "00000.json")["action_space"]["env"] == preflight.stamp(env)
 
 
 @pytest.fixture(scope="module")

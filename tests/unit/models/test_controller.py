@@ -6,15 +6,10 @@ import torch
 from torch import nn
 
 from helpers.models import untrained_world
-from worldmodels.config import load
-from worldmodels.controller import (
-    Controller,
-    ManyControllers,
-    flatten_parameters,
-    load_parameters,
-    make_controller,
-)
-from worldmodels.settings import UserError
+from worldmodels.models.controller import Controller, ManyControllers, flatten_parameters, load_parameters
+from worldmodels.models.load_controller import make_controller
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.loading import load_config
 
 
 def test_controller_is_one_linear_layer():
@@ -76,7 +71,7 @@ CPU = torch.device("cpu")
 def test_stacked_controllers_of_any_shape_act_as_each_would(features, size, hidden):
     made, torch_world = [], untrained_world(layers=2)
     for _ in range(4):
-        made.append(make_controller({"features": features, "hidden": hidden}, torch_world))
+        made.append(make_controller({"features": features, "hidden": hidden}, torch_world.cell))
     assert made[0].layers[0].in_features == size and made[0].fc.out_features == 3
     many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(c) for c in made])).float(), made[0])
     z, state = torch.randn(4, 8), (torch.randn(4, 32), torch.randn(4, 32))
@@ -90,9 +85,9 @@ def test_stacked_controllers_of_any_shape_act_as_each_would(features, size, hidd
 
 def test_features_with_c_of_a_gru_raise():
     with pytest.raises(UserError, match=r"ctrl.features: expected z, h or zh"):
-        load({"mdrnn": {"cell": "gru"}, "ctrl": {"features": "zhc"}})
+        load_config({"mdrnn": {"cell": "gru"}, "ctrl": {"features": "zhc"}})
     with pytest.raises(UserError, match=r"ctrl.features: expected z, h or zh"):
-        make_controller({"features": "zhc"}, untrained_world("gru"))
+        make_controller({"features": "zhc"}, untrained_world("gru").cell)
 
 
 def test_linear_controller_has_the_published_parameter_names():

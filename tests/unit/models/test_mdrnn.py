@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from helpers.models import random_batch
-from worldmodels.mdrnn import MDRNN, MDRNNCell, get_loss, gmm_loss, to_cell
+from worldmodels.models.mdrnn import MDRNN, MDRNNCell, get_loss, gmm_loss, to_cell
 
 SIZES = (32, 3, 64, 5)
 

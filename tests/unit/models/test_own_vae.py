@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from helpers.programs import ROOT
-from worldmodels.config import EnvConfig
-from worldmodels.instances import make_gymnasium
-from worldmodels.settings import UserError
-from worldmodels.vae import VAE, calls_of, make_vae
-from worldmodels.vae_training import batch_functions
+from worldmodels.envs.making import make_gymnasium
+from worldmodels.models.vae import VAE, make_vae
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.own_network import calls_of
+from worldmodels.training.vae import batch_functions
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,7 @@ def test_own_class_is_used_as_vae(mine):
     [
         ("mine_vae:Wrong", r"expected decoder of mine_vae:Wrong shaped \(2, 3, 20, 30\), found \(2, 3\)"),
         ("mine_vae:Broken", r"mine_vae:Broken, given images shaped \(2, 3, 20, 30\), raised RuntimeError: mat1"),
-        ("mine_vae:Foreign", "expected ConvVAE or module:Class, a class made of worldmodels.vae.VAE"),
+        ("mine_vae:Foreign", "expected ConvVAE or module:Class, a class made of worldmodels.models.vae.VAE"),
         ("mine_vae:None", "expected ConvVAE or module:Class"),
         ("no_such_module:X", "No module named 'no_such_module'"),
         ("ConvVea", "expected ConvVAE or module:Class"),
@@ -59,7 +60,7 @@ def test_error_in_an_own_vae_names_it_in_one_line(tmp_path, monkeypatch, part, s
     text = f"""
 import torch
 from torch import nn
-from worldmodels.vae import ConvVAE
+from worldmodels.models.vae import ConvVAE
 
 
 class Mine(ConvVAE):

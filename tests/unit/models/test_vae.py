@@ -7,16 +7,12 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from worldmodels.config import load
-from worldmodels.settings import UserError
-from worldmodels.vae import (
-    ConvVAE,
-    conv_vae_loss_fn,
-    encode,
-    has_bfloat16,
-    load_vae,
-    to_images,
-)
+from worldmodels.models.encoding import encode
+from worldmodels.models.load_vae import load_vae
+from worldmodels.models.precision import has_bfloat16
+from worldmodels.models.vae import ConvVAE, conv_vae_loss_fn, to_images
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.loading import load_config
 
 
 @pytest.mark.parametrize("channels, latent_size, batch", [(3, 32, 4), (1, 8, 1), (3, 1, 2)])
@@ -101,7 +97,7 @@ def test_to_images_keeps_pixels():
 @pytest.mark.parametrize("mixed", [False, True])
 @torch.no_grad()
 def test_the_precision_depends_on_the_device_and_not_on_the_batch(batch, mixed, monkeypatch):
-    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: mixed)
+    monkeypatch.setattr("worldmodels.models.encoding.has_bfloat16", lambda device: mixed)
     torch.manual_seed(0)
     vae = ConvVAE(3, 32).eval()
     frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
@@ -116,7 +112,7 @@ def test_the_precision_depends_on_the_device_and_not_on_the_batch(batch, mixed, 
 
 @torch.no_grad()
 def test_weights_that_changed_are_cast_anew(monkeypatch):
-    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("worldmodels.models.encoding.has_bfloat16", lambda device: True)
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     vae, fresh = ConvVAE(3, 4).eval(), ConvVAE(3, 4).eval()
     before, _ = encode(vae, frames)
@@ -141,7 +137,7 @@ class Normed(nn.Module):
 
 
 def test_an_encoder_of_ones_own_is_run_by_autocast(monkeypatch):
-    monkeypatch.setattr("worldmodels.vae.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("worldmodels.models.encoding.has_bfloat16", lambda device: True)
     vae = ConvVAE(3, 4)
     vae.encoder = Normed()
     mu, _ = encode(vae, torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
@@ -207,14 +203,14 @@ def test_vae_of_any_size_reconstructs_and_has_gradients(height, width, channels)
 )
 def test_unsupported_size_raises(height, width, named):
     with pytest.raises(UserError, match=rf"env.{named}: expected 32, 40, 48 or 56, or, both sides, 64, 80"):
-        load({"env": {"height": height, "width": width}})
-    assert load({"env": {"height": height, "width": width}, "vae": {"model": "mine:Mine"}}).env.height == height
+        load_config({"env": {"height": height, "width": width}})
+    assert load_config({"env": {"height": height, "width": width}, "vae": {"model": "mine:Mine"}}).env.height == height
 
 
 def test_every_accepted_size_works():
     for size in range(1, 200):
         try:
-            load({"env": {"height": size, "width": size}})
+            load_config({"env": {"height": size, "width": size}})
         except UserError:
             continue
         assert ConvVAE(1, 2, size, size)(torch.rand(1, 1, size, size))[0].shape[2:] == (size, size)

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from helpers.environments import SPACE, arena
-from worldmodels import seeding
-from worldmodels.config import EnvConfig, RolloutsConfig
-from worldmodels.datasets import read_rollout
-from worldmodels.envs import view
-from worldmodels.rollouts import collect_shard, generate_rollouts, in_gymnasium
+from worldmodels.data.collection import collect_shard, generate_rollouts, in_gymnasium
+from worldmodels.data.episodes import read_rollout
+from worldmodels.envs import seeding
+from worldmodels.envs.frames import frames_for_v
+from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 
 
 def test_rollout_files_hold_the_documented_arrays(rollouts):
@@ -56,8 +56,8 @@ def test_generate_rollouts_writes_the_requested_number_of_files(tmp_path, monkey
         arrays = {"observations": np.zeros((1, 8, 8, 3), np.uint8), "rewards": np.zeros(1, np.float32)}
         yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(lanes.seeds))
 
-    monkeypatch.setattr("worldmodels.rollouts.play", play)
-    monkeypatch.setattr("worldmodels.rollouts.workers", lambda count: ThreadPoolExecutor(count))
+    monkeypatch.setattr("worldmodels.data.collection.play_drivers", play)
+    monkeypatch.setattr("worldmodels.data.collection.workers", lambda count: ThreadPoolExecutor(count))
     summaries = generate_rollouts(str(tmp_path), num_rollouts=number, seq_len=3)
     names = {path.name for path in tmp_path.glob("*.npz")}
     assert len(names) == number
@@ -80,7 +80,7 @@ def test_rollout_equals_an_independent_replay(tmp_path):
     env = gym.make("Arena-v0", actions="multi_discrete")
     seen, _ = env.reset(seed=int(np.load(file)["seed"]))
     for t, vector in enumerate(episode["actions"]):
-        assert np.array_equal(view(seen[None], arena(height=32, width=48))[0], episode["observations"][t])
+        assert np.array_equal(frames_for_v(seen[None], arena(height=32, width=48))[0], episode["observations"][t])
         seen, reward, ended, cut, _ = env.step(np.array([vector[:3].argmax(), vector[3:].argmax()]))
         assert np.float32(reward) == episode["rewards"][t] and ended == bool(episode["terminals"][t])
     assert ended or cut

@@ -6,7 +6,8 @@ import torch
 
 from helpers.lanes import FakeLanes
 from helpers.models import untrained_world
-from worldmodels.agent import WorldModel, play_episodes
+from worldmodels.playing.agent import WorldModel
+from worldmodels.playing.episodes import play_episodes
 
 CPU = torch.device("cpu")
 

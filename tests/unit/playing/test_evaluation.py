@@ -2,13 +2,13 @@
 
 import pytest
 
-from worldmodels.evaluation import WIDTH, pieces
+from worldmodels.playing.evaluation import WIDTH, split_seeds
 
 
 @pytest.mark.parametrize("tracks, cores", [(1, 8), (32, 2), (100, 2), (32, 5), (17, 2), (3, 64)])
 def test_pieces_hold_each_track_once_and_balance_the_cores(tracks, cores):
     """Each track once, none beyond the width, no core with more than one track more to play than another."""
-    dealt = pieces(list(range(tracks)), min(cores, tracks))
+    dealt = split_seeds(list(range(tracks)), min(cores, tracks))
     assert sorted(track for piece in dealt for track in piece) == list(range(tracks))
     sizes = [len(piece) for piece in dealt]
     assert max(sizes) <= WIDTH and max(sizes) - min(sizes) <= 1

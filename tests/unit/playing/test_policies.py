@@ -6,10 +6,11 @@ import pytest
 
 from arena import ACTIONS
 from helpers.environments import SPACE
-from worldmodels.actions import ActionCodec
-from worldmodels.config import RolloutsConfig, load
-from worldmodels.rollouts import make_driver, plan_actions
-from worldmodels.settings import UserError
+from worldmodels.data.policies import make_driver, plan_actions
+from worldmodels.envs.actions import ActionCodec
+from worldmodels.runtime.config import RolloutsConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.loading import load_config
 
 POLICIES = ("random", "brownian", "ou", "mixture")
 
@@ -88,4 +89,4 @@ def test_agent_policy_without_an_agent_raises():
     with pytest.raises(UserError, match=r"rollouts\.agent: expected the logdir of an earlier run"):
         make_driver(SPACE, RolloutsConfig(policy="agent"), 1, 0, None)
     with pytest.raises(UserError, match=r"rollouts\.agent: expected the logdir of an earlier run"):
-        load({"rollouts": {"mixture": {"ou": 1, "agent": 1}}})
+        load_config({"rollouts": {"mixture": {"ou": 1, "agent": 1}}})

@@ -7,8 +7,8 @@ import torch
 
 from arena import ACTIONS
 from helpers.environments import SPACE
-from worldmodels.agent import Squash
-from worldmodels.settings import UserError
+from worldmodels.playing.agent import Squash
+from worldmodels.runtime.errors import UserError
 
 CPU = torch.device("cpu")
 SIZES = {"box": 2, "discrete": 5, "multi_discrete": 6, "multi_binary": 4}

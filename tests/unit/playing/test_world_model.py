@@ -7,16 +7,15 @@ import pytest
 import torch
 
 from helpers.models import untrained_world
-from worldmodels import checkpoint
-from worldmodels.agent import load_world_model
-from worldmodels.controller import (
-    Controller,
-    load_agent,
-)
-from worldmodels.mdrnn import MDRNN
-from worldmodels.on_policy import EarlierAgent
-from worldmodels.settings import UserError
-from worldmodels.vae import ConvVAE
+from worldmodels.data.agent_policy import EarlierAgent
+from worldmodels.models.controller import Controller
+from worldmodels.models.mdrnn import MDRNN
+from worldmodels.models.vae import ConvVAE
+from worldmodels.playing.agent import load_agent, load_world_model
+from worldmodels.runtime.digests import file_digest
+from worldmodels.runtime.errors import UserError
+from worldmodels.storage.checkpoints import load_checkpoint, save_checkpoint, write_best
+from worldmodels.storage.files import read_json
 
 CPU = torch.device("cpu")
 
@@ -35,7 +34,7 @@ def made_of(folder, **digests) -> dict:
         "config": {"latent_size": 8, "hidden_size": 16, "action_size": 3, "squash": []},
         "env_steps": {"rollouts": 1, "controller": 1}, **digests,
     }  # fmt: skip
-    checkpoint.write_best(folder / "ctrl", saved)
+    write_best(folder / "ctrl", saved)
     return saved
 
 
@@ -44,11 +43,11 @@ def agent(tmp_path):
     """The folder of a V and an M, and the digests of their files."""
     vae, mdrnn = ConvVAE(3, 8), MDRNN(8, 3, 16, 2)
     shape = {"model": "ConvVAE", "latent_size": 8, "channels": 3, "img_channels": 3, "height": 64, "width": 64}
-    checkpoint.write_best(tmp_path / "vae", {"state_dict": vae.state_dict(), "epoch": 1, "config": shape})
-    digests = {"vae": checkpoint.digest(tmp_path / "vae/best.tar")}
+    write_best(tmp_path / "vae", {"state_dict": vae.state_dict(), "epoch": 1, "config": shape})
+    digests = {"vae": file_digest(tmp_path / "vae/best.tar")}
     sizes = {"latent_size": 8, "action_size": 3, "hidden_size": 16, "gmm_components": 2}
-    checkpoint.write_best(tmp_path / "mdrnn", {"state_dict": mdrnn.state_dict(), "config": sizes, **digests})
-    return tmp_path, digests | {"mdrnn": checkpoint.digest(tmp_path / "mdrnn/best.tar")}
+    write_best(tmp_path / "mdrnn", {"state_dict": mdrnn.state_dict(), "config": sizes, **digests})
+    return tmp_path, digests | {"mdrnn": file_digest(tmp_path / "mdrnn/best.tar")}
 
 
 def test_agent_holds_the_digests_of_its_models(agent):
@@ -57,7 +56,7 @@ def test_agent_holds_the_digests_of_its_models(agent):
     made_of(folder, **digests)
     _, controller, saved = load_agent(str(folder), CPU)
     assert controller.fc.out_features == 3 and {key: saved[key] for key in digests} == digests
-    summary = checkpoint.read_json(folder / "ctrl/best.json")
+    summary = read_json(folder / "ctrl/best.json")
     assert {key: summary[key] for key in digests} == digests
 
 
@@ -86,9 +85,9 @@ def test_copied_linked_and_saved_again_models_are_the_same(agent, tmp_path_facto
         (copy / stage).mkdir()
     shutil.copy(folder / "vae/best.tar", copy / "vae")
     (copy / "mdrnn/best.tar").symlink_to(folder / "mdrnn/best.tar")
-    checkpoint.save(copy / "ctrl/best.tar", checkpoint.load(folder / "ctrl/best.tar"))
+    save_checkpoint(copy / "ctrl/best.tar", load_checkpoint(folder / "ctrl/best.tar"))
     assert load_agent(str(copy), CPU)[0].digests == digests
-    checkpoint.save(copy / "vae/best.tar", checkpoint.load(folder / "vae/best.tar"))
+    save_checkpoint(copy / "vae/best.tar", load_checkpoint(folder / "vae/best.tar"))
     assert load_agent(str(copy), CPU)[0].digests == digests
 
 

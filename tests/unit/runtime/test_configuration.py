@@ -8,32 +8,39 @@ import pytest
 import yaml
 
 from helpers.programs import ROOT
-from worldmodels import config, settings
-from worldmodels.config import (
+from worldmodels.envs.backends import choose_backend
+from worldmodels.runtime.config import (
     SECTIONS,
     EnvConfig,
+    RolloutsConfig,
     WMControllerConfig,
     WMMDNRNNConfig,
     WMVAEConfig,
-    load,
 )
-from worldmodels.envs import choose_backend
-from worldmodels.settings import UserError, options
+from worldmodels.runtime.config_file import as_yaml
+from worldmodels.runtime.effects import compared_fields
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.flags import add_flags, role_flags, section_from_args
+from worldmodels.runtime.loading import load_config, parse_config_arguments
+from worldmodels.runtime.paths import normal_path, num_shards, rollout_files
+from worldmodels.runtime.settings import BUDGET, RESULT, RUNTIME, settable
+from worldmodels.runtime.values import from_text, to_text
 
 
 def test_config_yaml_is_what_the_dataclasses_say():
-    assert (ROOT / "config.yaml").read_text() == config.as_yaml(), (
-        "config.yaml is not as shipped; rewrite it with: cd scripts && python -m worldmodels.config > ../config.yaml"
+    assert (ROOT / "config.yaml").read_text() == as_yaml(), (
+        "config.yaml is not as shipped; rewrite it with: "
+        "cd scripts && python -m worldmodels.runtime.config_file > ../config.yaml"
     )
 
 
 def test_yaml_of_the_defaults_loads_as_the_defaults():
-    assert config.load(yaml.safe_load(config.as_yaml())) == config.load({})
+    assert load_config(yaml.safe_load(as_yaml())) == load_config({})
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_load(preset):
-    config.load(yaml.safe_load(preset.read_text()))
+    load_config(yaml.safe_load(preset.read_text()))
 
 
 SPECIFIED = {  # field -> default, from the specification's tables; None: a measured better default replaced it
@@ -125,7 +132,7 @@ ENDLESS["again"] = ENDLESS
 )
 def test_mistakes_are_named(given, message):
     with pytest.raises(UserError, match=message):
-        config.load(given)
+        load_config(given)
 
 
 NASTY = (
@@ -141,17 +148,17 @@ def test_flags_carry_every_value(cls, text):
     mapping = {text: [1, text, None, 0.5, {1: text, "1": True, None: {}}], "k": {"!pairs": [[1, 2]]}, "l": {0: {2: 3}}}
     odd = {bool: True, str: text, dict: mapping}
     made = cls()
-    for f in settings.settable(cls):
+    for f in settable(cls):
         if f.type in odd and not f.metadata["choices"]:
             setattr(made, f.name, odd[f.type])
-    if isinstance(made, config.RolloutsConfig):
+    if isinstance(made, RolloutsConfig):
         made.mixture = {"random": 0.25, "ou": 1}  # its names are checked
     if isinstance(made, WMControllerConfig):
         made.cma = {"CSA_clip_length_value": [-1, 2.5], "AdaptSigma": "CSA"}  # so are these
     parser = argparse.ArgumentParser()
-    settings.add_flags(parser, cls)
-    line = settings.options(made, (settings.RESULT, settings.BUDGET, settings.RUNTIME))
-    again = settings.from_args(parser.parse_args(shlex.split(line)), cls)
+    add_flags(parser, cls)
+    line = role_flags(made, (RESULT, BUDGET, RUNTIME))
+    again = section_from_args(parser.parse_args(shlex.split(line)), cls)
     assert again == made
 
 
@@ -165,10 +172,10 @@ def test_keys_of_mappings_keep_their_types():
         {},
         {"a": 1},
     ):
-        again = settings.from_text(settings.to_text(value))
-        assert again == value and settings.to_text(again) == settings.to_text(value)
-    assert settings.to_text({"b": {"c": 1}, "a": 2}) == '{"a": 2, "b": {"c": 1}}'
-    assert settings.to_text({1: 2, 0: 3}) == settings.to_text({0: 3, 1: 2}) != settings.to_text({"0": 3, "1": 2})
+        again = from_text(to_text(value))
+        assert again == value and to_text(again) == to_text(value)
+    assert to_text({"b": {"c": 1}, "a": 2}) == '{"a": 2, "b": {"c": 1}}'
+    assert to_text({1: 2, 0: 3}) == to_text({0: 3, 1: 2}) != to_text({"0": 3, "1": 2})
 
 
 @pytest.mark.parametrize(
@@ -188,18 +195,18 @@ def test_keys_of_mappings_keep_their_types():
     ],
 )
 def test_command_line_keeps_what_the_user_wrote(entry, value):
-    assert repr(config.command_line([entry])) == repr(value)
+    assert repr(parse_config_arguments([entry])) == repr(value)
 
 
 def test_values_of_the_command_line_add_up():
     entries = ["vae={beta: 2.0}", "seed=2", "vae={latent_size: 8}"]
-    assert config.command_line(entries) == {"vae": {"beta": 2.0, "latent_size": 8}, "seed": 2}
+    assert parse_config_arguments(entries) == {"vae": {"beta": 2.0, "latent_size": 8}, "seed": 2}
 
 
 @pytest.mark.parametrize("entry", ["vae={model: @foo}", "vae={a: 2021-02-30}", "seeds=[1", 'logdir="x'])
 def test_a_value_that_is_no_yaml_is_named(entry):
     with pytest.raises(UserError, match=f"^{entry.split('=')[0]}: expected YAML, found "):
-        config.command_line([entry])
+        parse_config_arguments([entry])
 
 
 def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
@@ -216,15 +223,15 @@ def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
         "new/folder/": "new/folder", ".": ".", "": ".", "~/x": str(tmp_path / "x"), "../x": str(tmp_path / "x"),
         "/no/such//x/": "/no/such/x", "link/x": "link/x", "link/../x": str(tmp_path / "far/x"),
     }  # fmt: skip
-    assert {path: config.normal_path(path, "logdir") for path in spellings} == spellings
+    assert {path: normal_path(path, "logdir") for path in spellings} == spellings
 
 
 def test_folders_of_a_configuration_are_normal(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    loaded = config.load({"logdir": f"{tmp_path}/a//b", "rollouts": {"agent": "./c/"}})
+    loaded = load_config({"logdir": f"{tmp_path}/a//b", "rollouts": {"agent": "./c/"}})
     assert (loaded.logdir, loaded.data_dir, loaded.rollouts.agent) == ("a/b", "a/b/rollouts", "c")
     assert (loaded.run.logdir, loaded.run.data_dir) == ("a/b", "a/b/rollouts")
-    assert config.load({}).logdir == "results/carracing"
+    assert load_config({}).logdir == "results/carracing"
 
 
 IDLE = {  # section, its values, keys without effect then, keys with effect
@@ -255,8 +262,8 @@ IDLE = {  # section, its values, keys without effect then, keys with effect
 def test_only_keys_with_an_effect_count(case):
     section, values, idle, counting = IDLE[case]
     agent = {"agent": "elsewhere"} if section == "rollouts" else {}
-    loaded = config.load({section: {**values, **agent}})
-    names = set(config.counting(getattr(loaded, section), loaded))
+    loaded = load_config({section: {**values, **agent}})
+    names = set(compared_fields(getattr(loaded, section), loaded))
     assert not idle & names and counting <= names
 
 
@@ -273,39 +280,39 @@ def test_only_keys_with_an_effect_count(case):
     ],
 )
 def test_episodes_of_gymnasium_alone_have_no_share_of_gymnasium(env, certain):
-    loaded = config.load({"env": env})
-    assert ("gymnasium_share" not in config.counting(loaded.rollouts, loaded)) == certain
+    loaded = load_config({"env": env})
+    assert ("gymnasium_share" not in compared_fields(loaded.rollouts, loaded)) == certain
     if certain:
         assert choose_backend(loaded.env) == "gymnasium"
 
 
 def test_options_do_not_depend_on_order_or_spelling():
-    one = config.load({"vae": {"learning_rate": 1, "beta": 2.0}})
-    other = config.load({"vae": {"beta": 2, "learning_rate": 1.0}})
-    swapped = config.load({"vae": {"beta": 1, "learning_rate": 2}})
-    assert settings.options(one.vae) == settings.options(other.vae) != settings.options(swapped.vae)
+    one = load_config({"vae": {"learning_rate": 1, "beta": 2.0}})
+    other = load_config({"vae": {"beta": 2, "learning_rate": 1.0}})
+    swapped = load_config({"vae": {"beta": 1, "learning_rate": 2}})
+    assert role_flags(one.vae) == role_flags(other.vae) != role_flags(swapped.vae)
 
 
 def test_runtime_keys_are_no_options():
-    assert "max-workers" not in settings.options(WMControllerConfig())
-    assert "num-generations" in settings.options(WMControllerConfig())
-    assert "num-generations" not in settings.options(WMControllerConfig(), (settings.RESULT,))
+    assert "max-workers" not in role_flags(WMControllerConfig())
+    assert "num-generations" in role_flags(WMControllerConfig())
+    assert "num-generations" not in role_flags(WMControllerConfig(), (RESULT,))
 
 
 def test_rollout_files_come_in_the_order_of_episodes():
-    files = config.rollout_files("d", 5, 2)
+    files = rollout_files("d", 5, 2)
     assert files == [f"d/{shard:05d}_{i:04d}.npz" for shard, i in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]]
     assert files == sorted(files)
-    assert config.num_shards(5, 2) == 3
+    assert num_shards(5, 2) == 3
 
 
 def test_defaults_of_carracing_do_not_apply_to_other_environments():
-    car, other = load({}), load({"env": {"id": "Pendulum-v1"}})
+    car, other = load_config({}), load_config({"env": {"id": "Pendulum-v1"}})
     assert (car.logdir, car.data_dir) == ("results/carracing", "results/carracing/rollouts")
     assert (other.logdir, other.data_dir) == ("results/pendulum", "results/pendulum/rollouts")
     assert other.rollouts.ou_mean == other.rollouts.ou_sigma == other.ctrl.squash == []
     assert other.ctrl.stall_limit == other.ctrl.time_limit == 0 and other.ctrl.target_return is None
     assert (car.ctrl.stall_limit, car.ctrl.time_limit, car.ctrl.target_return) == (30, 1000, 950.0)
-    assert load({"env": {"id": "Pendulum-v1"}, "ctrl": {"stall_limit": 30}}).ctrl.stall_limit == 30
-    assert load({"ctrl": {"stall_limit": None}}).ctrl == car.ctrl == WMControllerConfig()
-    assert "--import my_package" in options(EnvConfig(import_="my_package")).replace("--env-", "--")
+    assert load_config({"env": {"id": "Pendulum-v1"}, "ctrl": {"stall_limit": 30}}).ctrl.stall_limit == 30
+    assert load_config({"ctrl": {"stall_limit": None}}).ctrl == car.ctrl == WMControllerConfig()
+    assert "--import my_package" in role_flags(EnvConfig(import_="my_package")).replace("--env-", "--")

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels import fingerprint as module
+from worldmodels.runtime import library
+from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.library import PACKAGE, program_modules
+from worldmodels.runtime.syntax import parse, serialize
 
 PROGRAMS = sorted((ROOT / "scripts").glob("*.py"))
 ALL = {path.stem for path in PROGRAMS}
@@ -15,26 +18,26 @@ TRAINED = {"train_mdrnn", "train_controller", "evaluate", "collect_agent_rollout
 DREAMT = {"plot_mdrnn", "dream", "replay_episodes"}
 # Module of the library -> the programs that run its code.
 READERS = {
-    "evaluation": {"evaluate", "replay_episodes"},
-    "mdrnn_training": {"train_mdrnn"},
-    "mdrnn": TRAINED | DREAMT,
-    "vae": {"train_vae", "encode_latents", "plot_vae", *TRAINED, *DREAMT},
-    "rollouts": COLLECT,
-    "checkpoint": ALL,
-    "config": set(),
+    "playing/evaluation": {"evaluate", "replay_episodes"},
+    "training/mdrnn": {"train_mdrnn"},
+    "models/mdrnn": TRAINED | DREAMT,
+    "models/vae": {"train_vae", "encode_latents", "plot_vae", *TRAINED, *DREAMT},
+    "data/collection": COLLECT,
+    "storage/files": ALL,
+    "runtime/config": set(),
 }
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_module_counts_in_the_programs_that_run_it(name):
-    path = module.PACKAGE / f"{name}.py"
+    path = PACKAGE / f"{name}.py"
     assert path.exists()
-    assert {program.stem for program in PROGRAMS if path in module.modules(program)} == READERS[name]
+    assert {program.stem for program in PROGRAMS if path in program_modules(program)} == READERS[name]
 
 
 NETWORK = '''"""A network."""
 import math
-from worldmodels.checkpoint import save
+from worldmodels.storage.files import save
 
 
 def forward(x):
@@ -42,45 +45,48 @@ def forward(x):
     return save(math.exp(x))
 '''
 SAMPLE = {
-    "train.py": "from worldmodels.network import forward\nfrom worldmodels import config\n",
-    "plot.py": "def draw():\n    from worldmodels.checkpoint import save\n    return save(1)\n",
-    "worldmodels/network.py": NETWORK,
-    "worldmodels/checkpoint.py": "def save(x):\n    return x\n",
-    "worldmodels/config.py": "SIZE = 32\n",
-    "worldmodels/unused.py": "X = 1\n",
+    "train.py": "from worldmodels.models import network\nfrom worldmodels.runtime import config\n",
+    "show.py": "from worldmodels.models import forward\n",  # a name that the package exports
+    "plot.py": "def draw():\n    from worldmodels.storage.files import save\n    return save(1)\n",
+    "worldmodels/models/network.py": NETWORK,
+    "worldmodels/storage/files.py": "def save(x):\n    return x\n",
+    "worldmodels/runtime/config.py": "SIZE = 32\n",
+    "worldmodels/models/unused.py": "X = 1\n",
 }
 # Edit -> the file, its new text, and the programs whose fingerprint changes.
 EDITS = {
-    "a comment": ("worldmodels/network.py", NETWORK.replace("math\n", "math  # for exp\n"), set()),
-    "empty lines": ("worldmodels/network.py", NETWORK.replace("math\n", "math\n\n\n"), set()),
-    "a docstring": ("worldmodels/network.py", NETWORK.replace("Codes of", "Latents of"), set()),
-    "layout": ("worldmodels/network.py", NETWORK.replace("save(math", "save(\n        math"), set()),
+    "a comment": ("worldmodels/models/network.py", NETWORK.replace("math\n", "math  # for exp\n"), set()),
+    "empty lines": ("worldmodels/models/network.py", NETWORK.replace("math\n", "math\n\n\n"), set()),
+    "a docstring": ("worldmodels/models/network.py", NETWORK.replace("Codes of", "Latents of"), set()),
+    "layout": ("worldmodels/models/network.py", NETWORK.replace("save(math", "save(\n        math"), set()),
     "code of a program": ("train.py", SAMPLE["train.py"] + "X = 1\n", {"train"}),
-    "code of a module": ("worldmodels/network.py", NETWORK.replace("exp", "log"), {"train"}),
+    "code of a module": ("worldmodels/models/network.py", NETWORK.replace("exp", "log"), {"train", "show"}),
     "code of a module imported indirectly": (
-        "worldmodels/checkpoint.py",
+        "worldmodels/storage/files.py",
         "def save(x):\n    return -x\n",
-        {"train", "plot"},
+        {"train", "plot", "show"},
     ),
-    "code of a module that no program imports": ("worldmodels/unused.py", "X = 2\n", set()),
-    "a knob, which reaches the programs as a flag": ("worldmodels/config.py", "SIZE = 33\n", set()),
+    "code of a module that no program names": ("worldmodels/models/unused.py", "X = 2\n", {"show"}),
+    "a knob, which reaches the programs as a flag": ("worldmodels/runtime/config.py", "SIZE = 33\n", set()),
     "broken code of a program": ("train.py", "def (", {"train"}),
-    "broken code of a module": ("worldmodels/checkpoint.py", "def (", {"train", "plot"}),
+    "broken code of a module": ("worldmodels/storage/files.py", "def (", {"train", "plot", "show"}),
 }
 
 
 @pytest.fixture
 def sample(tmp_path, monkeypatch) -> Path:
     """A folder with two programs and a library."""
-    (tmp_path / "worldmodels").mkdir()
+    for package in ("models", "runtime", "storage"):
+        (tmp_path / "worldmodels" / package).mkdir(parents=True)
+        (tmp_path / "worldmodels" / package / "__init__.py").touch()
     for name, text in SAMPLE.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(module, "PACKAGE", tmp_path / "worldmodels")
+    monkeypatch.setattr(library, "PACKAGE", tmp_path / "worldmodels")
     return tmp_path
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    return {path.stem: module.fingerprint(path) for path in folder.glob("*.py")}
+    return {path.stem: fingerprint(path) for path in folder.glob("*.py")}
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -95,7 +101,7 @@ def test_edit_changes_the_fingerprints_of_the_programs_that_run_it(edit, sample)
 @pytest.mark.parametrize("length", [5, 2000])
 def test_a_long_sum_is_no_problem(length):
     text = "x = " + " + ".join(["1"] * length)
-    assert module.parse(text.encode()) != module.parse(f"{text} + 1".encode())
+    assert parse(text.encode()) != parse(f"{text} + 1".encode())
 
 
 DIFFERENT = [
@@ -116,7 +122,7 @@ STATEMENTS = [
 
 def test_different_code_has_different_digests():
     texts = [f"x = {value}" for value in DIFFERENT] + CASES + STATEMENTS
-    trees = {text: module.serialize(ast.parse(text)) for text in texts}
+    trees = {text: serialize(ast.parse(text)) for text in texts}
     assert len(set(trees.values())) == len(texts)
 
 
@@ -131,4 +137,4 @@ def test_different_code_has_different_digests():
     ],
 )
 def test_another_spelling_of_the_same_code_does_not_count(text, same):
-    assert module.parse(text.encode()) == module.parse(same.encode())
+    assert parse(text.encode()) == parse(same.encode())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels import fingerprint as module
+from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.own_modules import has_source, users_files
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 def count(*users: str) -> str:
     importlib.invalidate_caches()
-    return module.fingerprint(ROOT / "scripts/train_vae.py", *users)
+    return fingerprint(ROOT / "scripts/train_vae.py", *users)
 
 
 # What is named, the files, and the file that is edited.
@@ -76,7 +77,7 @@ def test_own_code_counts(case, folder):
     edited = folder / (edited or next(iter(files)))
     edited.write_bytes(edited.read_bytes() + b"\nY = 1\n")
     assert len({plain, before, count(name)}) == 3
-    assert module.has_source(name)
+    assert has_source(name)
 
 
 def test_comments_in_own_code_do_not_count_in_any_encoding(folder):
@@ -89,9 +90,9 @@ def test_comments_in_own_code_do_not_count_in_any_encoding(folder):
 
 
 def test_the_library_counts_where_own_code_imports_it(folder):
-    write(folder, {"b.py": "X = 1", "c.py": "from worldmodels import films"})
-    library = {path.name for path in module.users_files("c").values()}
-    assert {"c.py", "films.py"} <= library and "films.py" not in str(module.users_files("b"))
+    write(folder, {"b.py": "X = 1", "c.py": "from worldmodels.showing import films"})
+    library = {path.name for path in users_files("c").values()}
+    assert {"c.py", "films.py"} <= library and "films.py" not in str(users_files("b"))
 
 
 def test_an_unrelated_file_does_not_count(folder):
@@ -152,7 +153,7 @@ def test_an_editable_install_counts(folder, tmp_path, monkeypatch):
     for name, edited in (("mine", "mine/more.py"), ("hooked", "hooked/__init__.py"), ("yours", "hooked/__init__.py")):
         before = count(name)
         write(tmp_path / "src", {edited: f"X = {name!r}"})
-        assert count(name) != before and module.has_source(name)
+        assert count(name) != before and has_source(name)
 
 
 def test_an_installed_package_counts_where_it_is_named(folder, tmp_path, monkeypatch):
@@ -174,7 +175,7 @@ def test_an_archive_counts(folder, tmp_path, monkeypatch):
         with zipfile.ZipFile(tmp_path / "mine.egg", "w") as archive:
             archive.writestr("zipped/__init__.py", text)
         digests.add(count("zipped"))
-        assert module.has_source("zipped")
+        assert has_source("zipped")
     assert len(digests | {count()}) == 3
 
 
@@ -190,10 +191,11 @@ def test_a_module_without_a_source_counts(folder):
 
 def test_what_has_no_source_is_known(folder):
     write(folder, {"a/b.py": "X = 1", "empty/notes.txt": "", "c/__init__.py": ""})
-    found = {name: module.has_source(name) for name in (
-        "a.b", "a.c", "a", "empty", "nowhere", "c", "c.d:E", "json", "worldmodels.vae:ConvVAE", "worldmodels.none:V",
+    found = {name: has_source(name) for name in (
+        "a.b", "a.c", "a", "empty", "nowhere", "c", "c.d:E", "json",
+        "worldmodels.models.vae:ConvVAE", "worldmodels.none:V",
     )}  # fmt: skip
-    assert [name for name in found if found[name]] == ["a.b", "c", "c.d:E", "json", "worldmodels.vae:ConvVAE"]
+    assert [name for name in found if found[name]] == ["a.b", "c", "c.d:E", "json", "worldmodels.models.vae:ConvVAE"]
 
 
 def test_module_that_is_not_found_counts_as_nothing(folder):
@@ -201,4 +203,4 @@ def test_module_that_is_not_found_counts_as_nothing(folder):
 
 
 def test_class_of_the_library_counts():
-    assert count("worldmodels.vae:ConvVAE") != count()
+    assert count("worldmodels.models.vae:ConvVAE") != count()

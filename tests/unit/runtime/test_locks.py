@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from worldmodels import checkpoint, interrupts, locks
-from worldmodels.settings import UserError
+from worldmodels.runtime import interrupts, locks
+from worldmodels.runtime.errors import UserError
+from worldmodels.storage.files import claim_folder, open_temporary, read_json, write_json
 
 
 def test_another_users_lock_on_nfs_stays(tmp_path, monkeypatch):
@@ -39,8 +40,8 @@ def test_a_file_system_without_locks_is_told_of_once_and_works(tmp_path, monkeyp
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     for _ in range(2):
-        checkpoint.claim_folder(tmp_path)
-    checkpoint.write_json(tmp_path / "x.json", {})
+        claim_folder(tmp_path)
+    write_json(tmp_path / "x.json", {})
     assert os.listdir(tmp_path) == ["x.json"]
     assert [record.message.split(": ", 1)[1] for record in caplog.records] == [
         "this file system has no locks (No locks available); make sure that no second program writes there"
@@ -49,12 +50,12 @@ def test_a_file_system_without_locks_is_told_of_once_and_works(tmp_path, monkeyp
 
 def test_a_reader_never_sees_a_damaged_file_while_two_write_it(tmp_path):
     path, errors = tmp_path / "best.json", []
-    checkpoint.write_json(path, {"numbers": []})
+    write_json(path, {"numbers": []})
 
     def write(number: int) -> None:
         try:
             for _ in range(60):
-                checkpoint.write_json(path, {"numbers": [number] * 20_000})
+                write_json(path, {"numbers": [number] * 20_000})
         except UserError as error:
             errors.append(error)
 
@@ -62,7 +63,7 @@ def test_a_reader_never_sees_a_damaged_file_while_two_write_it(tmp_path):
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        assert len(set(checkpoint.read_json(path)["numbers"])) <= 1
+        assert len(set(read_json(path)["numbers"])) <= 1
         locks.remove_leftovers(tmp_path)  # what is being written is none
     assert not errors and os.listdir(tmp_path) == ["best.json"]
 
@@ -70,13 +71,13 @@ def test_a_reader_never_sees_a_damaged_file_while_two_write_it(tmp_path):
 def test_the_next_owner_removes_what_a_killed_program_left(tmp_path):
     (tmp_path / "samples").mkdir()
     for name in ("best.tar", "samples/1.png"):
-        checkpoint.open_temporary(tmp_path / name)[1].close()  # as the end of the program closes it
+        open_temporary(tmp_path / name)[1].close()  # as the end of the program closes it
     mine = tmp_path / f".best.tar.{'0' * 16}.tmp"
     (tmp_path / ".notes.tmp").touch()
     assert len(list(tmp_path.rglob(".*.tmp"))) == 3
     with open(mine, "wb") as file:
         assert locks.lock_temporary(mine, file)
-        checkpoint.claim_folder(tmp_path)
+        claim_folder(tmp_path)
         assert {path.name for path in tmp_path.rglob(".*.tmp")} == {".notes.tmp", mine.name}
 
 

@@ -9,7 +9,10 @@ import pytest
 from snakemake.persistence import PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
-from worldmodels import checkpoint, cli, records
+from worldmodels.runtime import records
+from worldmodels.runtime.digests import file_digest
+from worldmodels.runtime.identity import product_origin
+from worldmodels.storage.files import write_json
 
 ORIGIN = {"options": "--seed 1 --beta 1.0", "code": "0123", "rollouts": "8 rollouts"}
 
@@ -39,7 +42,7 @@ def forget_files() -> None:
 
 def summarize(path: str, **more) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(path, {"sha256": "0", "origin": {**ORIGIN, "inputs": {}, **more}})
+    write_json(path, {"sha256": "0", "origin": {**ORIGIN, "inputs": {}, **more}})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_small_inputs_without_a_record_are_compared_whatever_their_age(persisten
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
     names = [Path(path) for path in ("data/00000.json", "run/vae/best.json")]
-    summarize("run/mdrnn/best.json", **cli.origin(SimpleNamespace(origin={}), names)["origin"])
+    summarize("run/mdrnn/best.json", **product_origin(SimpleNamespace(origin={}), names)["origin"])
     reads = []
     monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(str(path)) or path.open("rb").read())
 
@@ -124,11 +127,11 @@ def test_digests_of_inputs_do_not_depend_on_their_folder(persistence):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
     args = SimpleNamespace(origin=ORIGIN)
-    origin = cli.origin(args, ["data/00000.json", "run/vae/best.json", "data/00001.json"])
+    origin = product_origin(args, ["data/00000.json", "run/vae/best.json", "data/00001.json"])
     assert origin["origin"].keys() == {*ORIGIN, "inputs"} and len(origin["origin"]["inputs"]) == 2
-    checkpoint.write_json("run/latents_8.json", origin)
+    write_json("run/latents_8.json", origin)
     job = SimpleNamespace(output=["run/latents_8.json"])
     for path in ("data/00000.json", "run/vae/best.json"):
-        assert persistence.input_checksums(job, f"elsewhere/{path}") == {f"sha256:{checkpoint.digest(path)}"}
+        assert persistence.input_checksums(job, f"elsewhere/{path}") == {f"sha256:{file_digest(path)}"}
     assert persistence.input_checksums(job, "data/00001.json") == {None}
-    assert cli.origin(SimpleNamespace(origin=None), ["data/00000.json"]) == {}
+    assert product_origin(SimpleNamespace(origin=None), ["data/00000.json"]) == {}

@@ -8,10 +8,11 @@ import gymnasium as gym
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels import users
-from worldmodels.config import EnvConfig, WMVAEConfig
-from worldmodels.instances import make_gymnasium
-from worldmodels.settings import UserError
+from worldmodels.envs.making import make_gymnasium
+from worldmodels.runtime import plugins
+from worldmodels.runtime.config import EnvConfig, WMVAEConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.plugins import load_module
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("NAMED", "CHECKED"):
-        monkeypatch.setattr(users, name, set())
+        monkeypatch.setattr(plugins, name, set())
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -61,7 +62,7 @@ def test_code_that_no_fingerprint_covers_is_warned_of(text, uncounted, folder, c
     (folder / "hidden.py").write_text("")
     (folder / "whole.py").write_text(text)
     with caplog.at_level(logging.WARNING, "worldmodels"):
-        users.load("whole")
+        load_module("whole")
     messages = [record.getMessage() for record in caplog.records]
     expected = [f"{folder / uncounted} runs, but an edit of it makes nothing run again; name its module in env.import"]
     assert messages == (expected if uncounted else [])

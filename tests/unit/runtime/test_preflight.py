@@ -6,12 +6,19 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from worldmodels import preflight
-from worldmodels.actions import ActionCodec
-from worldmodels.config import EnvConfig, load
-from worldmodels.controller import Controller, flatten_parameters
-from worldmodels.preflight import Actions, check_covariance, check_squash, control_group_limits, count_parameters
-from worldmodels.settings import UserError
+from worldmodels.envs.actions import ActionCodec
+from worldmodels.models.controller import Controller, flatten_parameters
+from worldmodels.runtime import preflight
+from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.loading import load_config
+from worldmodels.runtime.preflight import (
+    Actions,
+    check_covariance,
+    check_squash,
+    control_group_limits,
+    count_parameters,
+)
 
 FIVE = ActionCodec(gym.spaces.Discrete(5)).summary
 TWO = ActionCodec(gym.spaces.Box(np.array([-1.0, -np.inf], np.float32), np.ones(2, np.float32))).summary
@@ -19,13 +26,13 @@ HUGE = Actions("Discrete(4096)", 4096, False, [])
 
 
 def test_defaults_of_carracing_suit_its_discrete_actions():
-    plain, discrete = (load({"env": {"kwargs": kwargs}}) for kwargs in ({}, {"continuous": False}))
+    plain, discrete = (load_config({"env": {"kwargs": kwargs}}) for kwargs in ({}, {"continuous": False}))
     assert plain.ctrl.squash == ["tanh", "tanh", "clip_tanh"] and plain.rollouts.ou_mean == [0.0, 0.3, -0.2]
     assert discrete.ctrl.squash == discrete.rollouts.ou_mean == discrete.rollouts.ou_sigma == []
     assert discrete.ctrl.target_return == plain.ctrl.target_return and discrete.rollouts.mixture["ou"] == 0.8
     for kwargs in ({"continuous": True}, {"lap_complete_percent": 0.9}):
-        assert load({"env": {"kwargs": kwargs}}).ctrl.squash == plain.ctrl.squash
-    given = load({"env": {"kwargs": {"continuous": False}}, "ctrl": {"squash": ["tanh"]}})
+        assert load_config({"env": {"kwargs": kwargs}}).ctrl.squash == plain.ctrl.squash
+    given = load_config({"env": {"kwargs": {"continuous": False}}, "ctrl": {"squash": ["tanh"]}})
     assert given.ctrl.squash == ["tanh"]
 
 
@@ -90,7 +97,7 @@ def test_control_groups_of_both_versions_and_of_parents_count(tmp_path):
 
 
 def test_action_space_of_another_environment_is_ignored(tmp_path):
-    settings = preflight.controller_settings(load({}))
+    settings = preflight.controller_settings(load_config({}))
     path = tmp_path / "00000.json"
     preflight.check_recorded(path, settings, EnvConfig())  # there is none
     for content in [

@@ -8,21 +8,21 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from helpers.search import ascent, peak
-from worldmodels.cma_options import NEEDS, REFUSED, TAKEN, check_cma
-from worldmodels.config import WMControllerConfig
-from worldmodels.settings import UserError
-from worldmodels.strategy import EvolutionStrategy
+from worldmodels.runtime.cma_options import NEEDS, REFUSED, TAKEN, check_cma
+from worldmodels.runtime.config import WMControllerConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.search.cma_es import CMAES
 
 
 def test_cmaes_climbs():
-    strategy = EvolutionStrategy(10, 0.3, 16, seed=1)
+    strategy = CMAES(10, 0.3, 16, seed=1)
     for _ in range(120):
         strategy.tell(peak(strategy.ask()))
     assert peak(strategy.means[-1])[0] > -1e-3 > peak(np.zeros(10))[0]
 
 
 def test_average_of_the_last_means():
-    strategy = EvolutionStrategy(5, 0.3, 8, seed=1)
+    strategy = CMAES(5, 0.3, 8, seed=1)
     assert np.array_equal(strategy.average(0.5), np.zeros(5))
     for _ in range(9):
         strategy.tell(peak(strategy.ask()))
@@ -32,12 +32,12 @@ def test_average_of_the_last_means():
 
 
 def test_cmaes_replays_exactly():
-    one = EvolutionStrategy(10, 0.3, 8, seed=1)
+    one = CMAES(10, 0.3, 8, seed=1)
     told = []
     for _ in range(5):
         told.append(peak(one.ask()))
         one.tell(told[-1])
-    other = EvolutionStrategy(10, 0.3, 8, seed=1)
+    other = CMAES(10, 0.3, 8, seed=1)
     np.random.seed(99)
     for fitness in told:
         other.ask()
@@ -46,7 +46,7 @@ def test_cmaes_replays_exactly():
     assert np.array_equal(one.ask(), other.ask())
 
 
-@pytest.mark.parametrize("make", [lambda: EvolutionStrategy(867, 0.1, 16, seed=1), lambda: ascent(867, pop_size=16)])
+@pytest.mark.parametrize("make", [lambda: CMAES(867, 0.1, 16, seed=1), lambda: ascent(867, pop_size=16)])
 def test_search_does_not_depend_on_the_number_of_cores(make):
     """BLAS shares products of this size among its threads, and sums in another order then."""
 
@@ -72,10 +72,10 @@ OPTIONS = {  # a value of each option that ctrl.cma takes, another one than pycm
 }  # fmt: skip
 
 
-def search_with(options: dict) -> EvolutionStrategy:
+def search_with(options: dict) -> CMAES:
     """The search after 25 generations on an ill-conditioned peak; its saved mean is checked to be pycma's own."""
     check_cma(options, pop_size=8)
-    strategy, scale = EvolutionStrategy(20, 0.1, 8, seed=1, more=options), np.geomspace(1, 30, 20)
+    strategy, scale = CMAES(20, 0.1, 8, seed=1, more=options), np.geomspace(1, 30, 20)
     for _ in range(25):
         strategy.tell(-np.square((strategy.ask() - 1) * scale).sum(axis=1))
         assert np.array_equal(strategy.mean, strategy.es.result.xfavorite)
@@ -145,13 +145,13 @@ def test_option_that_breaks_pycma_raises():
 def test_pycma_takes_no_options_from_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cma_signals.in").write_text("{'minstd': 9.0}")
-    plain = EvolutionStrategy(5, 0.3, 8, seed=1)
+    plain = CMAES(5, 0.3, 8, seed=1)
     plain.tell(peak(plain.ask()))
     plain.es.stop()
     assert np.all(plain.es.opts["minstd"] == 0)
 
 
-@pytest.mark.parametrize("make", [lambda: EvolutionStrategy(5, 0.3, 8, seed=1), lambda: ascent(5, pop_size=8)])
+@pytest.mark.parametrize("make", [lambda: CMAES(5, 0.3, 8, seed=1), lambda: ascent(5, pop_size=8)])
 @pytest.mark.parametrize(
     "spoiled, message",
     [

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from helpers.search import peak
-from worldmodels import seeding
-from worldmodels.config import WMControllerConfig
-from worldmodels.controller import (
-    Evaluator,
-)
-from worldmodels.evolution import ControllerTraining
-from worldmodels.settings import UserError
-from worldmodels.strategy import EvolutionStrategy, ReturnAscent
+from worldmodels.envs import seeding
+from worldmodels.runtime.config import WMControllerConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.search.cma_es import CMAES
+from worldmodels.search.evaluator import Evaluator
+from worldmodels.search.gradient import EvolutionStrategiesGradient
+from worldmodels.training.controller import ControllerTraining
 
 
 class InlinePool:
@@ -35,7 +34,7 @@ class InlinePool:
 def training(lanes=5, **changes) -> ControllerTraining:
     values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
     config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
-    strategy = EvolutionStrategy(5, config.sigma0, config.pop_size, seeding.number(1, "ctrl/strategy"))
+    strategy = CMAES(5, config.sigma0, config.pop_size, seeding.number(1, "ctrl/strategy"))
     return ControllerTraining(strategy, Evaluator(InlinePool(), lanes), config, seed=1)
 
 
@@ -93,13 +92,13 @@ def test_es_gradient_takes_over():
         kinds.append(type(made.strategy))
         averages.append(made.mean)
     # After 5 generations, of 2 episodes a candidate, 240 steps each, and a validation's 30: twice 500 and more.
-    assert kinds == [EvolutionStrategy] * 5 + [ReturnAscent] * 2
+    assert kinds == [CMAES] * 5 + [EvolutionStrategiesGradient] * 2
     assert np.array_equal(made.strategy.first, averages[4]) and len(made.strategy.means) == 2
     assert made.strategy.rate == 0.5 and made.strategy.ask().shape == (12, 5)
     never = training(ascent_after=0)
     for _ in never.run():
         pass
-    assert type(never.strategy) is EvolutionStrategy
+    assert type(never.strategy) is CMAES
 
 
 @pytest.mark.parametrize("sigma, expected", [(0.9, 0.3), (0.2, 0.2)])
@@ -136,7 +135,7 @@ def test_interrupted_generation_is_not_played_twice():
         next(steps)
         if made is whole:
             list(steps)
-    strategy = EvolutionStrategy(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
+    strategy = CMAES(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
     for returns in begun.returns:
         strategy.ask()
         strategy.tell(returns.mean(axis=1))

@@ -7,16 +7,12 @@ import torch
 from helpers.environments import SPACE
 from helpers.lanes import FakeLanes
 from helpers.models import untrained_world
-from worldmodels.agent import Squash, WorldModel
-from worldmodels.config import EnvConfig, WMControllerConfig
-from worldmodels.controller import (
-    Controller,
-    Worker,
-    flatten_parameters,
-    share_cores,
-)
-from worldmodels.vae import encode
-from worldmodels.workers import worker_device
+from worldmodels.models.controller import Controller, flatten_parameters
+from worldmodels.models.encoding import encode
+from worldmodels.playing.agent import Squash, WorldModel
+from worldmodels.runtime.config import EnvConfig, WMControllerConfig
+from worldmodels.runtime.devices import worker_device
+from worldmodels.search.evaluator import Worker, share_cores
 
 CPU = torch.device("cpu")
 
@@ -33,7 +29,7 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     fake_step = fake.step
     fake.step = lambda lanes, actions: (asked.append(actions.copy()), fake_step(lanes, actions))[1]
     fake.close = lambda: None
-    monkeypatch.setattr("worldmodels.controller.make_lanes", lambda *args: fake)
+    monkeypatch.setattr("worldmodels.search.evaluator.make_lanes", lambda *args: fake)
     squash = Squash(["tanh"], SPACE, CPU)
     worker = Worker(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
     worker.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])

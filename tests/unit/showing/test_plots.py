@@ -9,9 +9,9 @@ import plot_evaluation
 import plot_run
 import plot_vae
 import replay_episodes
-from worldmodels import figures
-from worldmodels.actions import ActionCodec
-from worldmodels.settings import UserError
+from worldmodels.envs.actions import ActionCodec
+from worldmodels.runtime.errors import UserError
+from worldmodels.showing import tables
 
 
 def test_worst_frames_are_apart():
@@ -29,7 +29,7 @@ def test_episode_lengths_leave_the_validation_out():
 
 
 def test_tables_are_escaped(tmp_path):
-    figures.save_tables(tmp_path / "x.html", "t", {"<c>": (("a", "b"), [["<script>", 1]])})
+    tables.save_tables(tmp_path / "x.html", "t", {"<c>": (("a", "b"), [["<script>", 1]])})
     text = (tmp_path / "x.html").read_text()
     assert "&lt;script&gt;" in text and "<script>" not in text and text.count("<td>") == 2
 

@@ -2,23 +2,24 @@
 
 import os
 
-from worldmodels import checkpoint
+from worldmodels.storage.checkpoints import save_checkpoint
+from worldmodels.storage.states import keep_other_state, load_state
 
 
 def test_states_of_another_identity_are_kept_and_damaged_ones_set_aside(tmp_path):
     path, said = tmp_path / "checkpoint.tar", []
-    assert checkpoint.load_state(path, "mine", said.append) is None and not said
-    checkpoint.save(path, {"identity": "mine", "x": 1})
-    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1 and not said
-    assert checkpoint.load_state(path, "other", said.append) is None
+    assert load_state(path, "mine", said.append) is None and not said
+    save_checkpoint(path, {"identity": "mine", "x": 1})
+    assert load_state(path, "mine", said.append)["x"] == 1 and not said
+    assert load_state(path, "other", said.append) is None
     assert "belongs to another configuration, code or data; kept as" in said[0] and not path.exists()
-    checkpoint.save(path, {"identity": "other", "x": 2})
-    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
-    assert checkpoint.load_state(path, "mine", said.append)["x"] == 1
-    assert checkpoint.load_state(path, "other", said.append)["x"] == 2
+    save_checkpoint(path, {"identity": "other", "x": 2})
+    assert load_state(path, "mine", said.append)["x"] == 1
+    assert load_state(path, "mine", said.append)["x"] == 1
+    assert load_state(path, "other", said.append)["x"] == 2
     said.clear()
     path.write_bytes(b"damaged")
-    assert checkpoint.load_state(path, "new", said.append) is None
+    assert load_state(path, "new", said.append) is None
     assert len(said) == 1 and "set aside as" in said[0]
     assert (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
 
@@ -27,13 +28,13 @@ def test_states_of_every_length_and_identity_are_kept_and_resumed(tmp_path):
     path, messages = tmp_path / "checkpoint.tar", []
 
     def resume(identity: str, limit: int) -> int | None:
-        state = checkpoint.load_state(path, identity, messages.append, lambda state: state["epochs"], limit)
+        state = load_state(path, identity, messages.append, lambda state: state["epochs"], limit)
         return state and state["epochs"]
 
     def train(identity: str, limit: int) -> int | None:
         begin = resume(identity, limit)
         if begin != limit:
-            checkpoint.save(path, {"identity": identity, "epochs": limit})
+            save_checkpoint(path, {"identity": identity, "epochs": limit})
         return begin
 
     assert train("mine", 6) is None
@@ -50,6 +51,6 @@ def test_states_of_every_length_and_identity_are_kept_and_resumed(tmp_path):
 
 def test_start_without_reload_keeps_the_state_of_another_identity(tmp_path):
     path = tmp_path / "checkpoint.tar"
-    checkpoint.save(path, {"identity": "other"})
-    assert checkpoint.keep_other_state(path, "mine", print) is None and not path.exists()
-    assert checkpoint.load_state(path, "other", print) is not None
+    save_checkpoint(path, {"identity": "other"})
+    assert keep_other_state(path, "mine", print) is None and not path.exists()
+    assert load_state(path, "other", print) is not None

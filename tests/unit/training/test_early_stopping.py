@@ -2,7 +2,7 @@
 
 import pytest
 
-from worldmodels.training import EarlyStopping
+from worldmodels.training.early_stopping import EarlyStopping
 
 
 def run(stopping: EarlyStopping, values) -> list[bool]:

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from helpers.models import random_batch
-from worldmodels import checkpoint
-from worldmodels.config import WMMDNRNNConfig
-from worldmodels.mdrnn import MDRNN, get_loss, mean_losses
-from worldmodels.mdrnn_training import batch_functions, train_mdrnn
-from worldmodels.sequences import LatentSequenceDataset
+from worldmodels.data.sequences import LatentSequenceDataset
+from worldmodels.models.mdrnn import MDRNN, get_loss, mean_losses
+from worldmodels.runtime.config import WMMDNRNNConfig
+from worldmodels.storage.npz import write_npz
+from worldmodels.training.mdrnn import batch_functions, train_mdrnn
 
 SIZES = (32, 3, 64, 5)
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def test_training_computes_the_plain_loss_up_to_the_rounding_of_bfloat16():
 @pytest.fixture
 def float32(monkeypatch):
     """Training without bfloat16, whose rounding would hide small differences."""
-    monkeypatch.setattr("worldmodels.mdrnn_training.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("worldmodels.training.mdrnn.has_bfloat16", lambda device: False)
 
 
 def test_a_row_weighs_the_same_whatever_else_is_in_its_batch(float32):
@@ -59,9 +59,7 @@ def hazard(path, episodes: int = 200) -> LatentSequenceDataset:
     danger, deadly = np.concatenate(rows).astype(np.float32).T
     latents = np.stack([3 * danger, np.zeros_like(danger)], axis=1)
     arrays = {"latents": latents, "logsigmas": np.full_like(latents, -1.0), "actions": np.zeros_like(latents)}
-    checkpoint.write_npz(
-        path, {**arrays, "rewards": -deadly, "terminals": deadly, "offsets": np.cumsum([0, *lengths[:-1]])}
-    )
+    write_npz(path, {**arrays, "rewards": -deadly, "terminals": deadly, "offsets": np.cumsum([0, *lengths[:-1]])})
     return LatentSequenceDataset(path, 32, num_test_files=0)
 
 

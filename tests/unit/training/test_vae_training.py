@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from worldmodels import checkpoint
-from worldmodels.config import WMVAEConfig
-from worldmodels.settings import UserError
-from worldmodels.training import Training
-from worldmodels.vae_training import train_vae
+from worldmodels.runtime.config import WMVAEConfig
+from worldmodels.runtime.errors import UserError
+from worldmodels.storage.checkpoints import write_best
+from worldmodels.training.loop import TrainingLoop
+from worldmodels.training.vae import train_vae
 
 
 def train(tmp_path, rollouts, epochs, memory_gb=8.0, identity="same", **changes):
@@ -41,10 +41,10 @@ def test_a_lower_budget_and_then_the_old_one_trains_nothing_anew(tmp_path, rollo
     whole = train(tmp_path / "budgets", rollouts, 2)
     again = train(tmp_path / "budgets", rollouts, 1)
     assert shorter["history"] == again["history"]
-    monkeypatch.setattr(Training, "run_epoch", None)
+    monkeypatch.setattr(TrainingLoop, "run_epoch", None)
     for epochs, expected in ((2, whole), (1, shorter), (2, whole)):
-        checkpoint.write_best(tmp_path / "expected", **expected)
-        checkpoint.write_best(tmp_path / "result", **train(tmp_path / "budgets", rollouts, epochs))
+        write_best(tmp_path / "expected", **expected)
+        write_best(tmp_path / "result", **train(tmp_path / "budgets", rollouts, epochs))
         for name in ("best.tar", "best.json"):
             assert (tmp_path / "result" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
 

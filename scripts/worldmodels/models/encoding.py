@@ -1,0 +1,27 @@
+"""Frames to latents: V's encoder."""
+
+import torch
+
+from worldmodels.models.precision import has_bfloat16
+from worldmodels.models.vae import VAE, to_images
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.own_network import calls_of
+
+
+@torch.inference_mode()
+def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 frames (B,H,W,C) on any device -> mu, logsigma (B, latent_size) float32 on V's device.
+
+    Raises:
+        UserError: V was trained on frames of another shape.
+    """
+    if frames.shape[1:] != vae.image_shape:
+        raise UserError(
+            f"env.height, env.width, env.grey: expected frames shaped {vae.image_shape} as V was trained on, "
+            f"found {tuple(frames.shape[1:])}"
+        )
+    device = next(vae.parameters()).device
+    images = to_images(frames.to(device, non_blocking=True))
+    with calls_of(vae):
+        mu, logsigma = vae.encode_bfloat16(images) if has_bfloat16(device) else vae.encoder(images)
+    return mu.float(), logsigma.float()

@@ -1,0 +1,197 @@
+"""M: the mixture density recurrent network (paper, section 2.3 and appendix A.2)."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Hidden = tuple[torch.Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU; each (B, layers * H), layer after layer
+CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
+
+
+class _MDRNNBase(nn.Module):
+    """The output head: means, log sigmas and weights of the mixture, reward, and the terminal's logit."""
+
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
+        super().__init__()
+        self.latents, self.actions, self.hiddens, self.gaussians = latents, actions, hiddens, gaussians
+        self.cell, self.layers = cell, layers
+        self.gmm_linear = nn.Linear(hiddens, (2 * latents + 1) * gaussians + 2)
+
+    def head(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """hidden (..., H) -> mus, sigmas (..., K, latents), logpi (..., K), rewards, terminal logits (...)."""
+        stride = self.gaussians * self.latents
+        mus, logsigmas, pi, reward, terminal = self.gmm_linear(hidden).split([stride, stride, self.gaussians, 1, 1], -1)
+        shape = (*hidden.shape[:-1], self.gaussians, self.latents)
+        logpi = F.log_softmax(pi, dim=-1)
+        return mus.view(shape), logsigmas.view(shape).exp(), logpi, reward.squeeze(-1), terminal.squeeze(-1)
+
+
+class MDRNN(_MDRNNBase):
+    """Whole sequences at once, for training.
+
+    forward(actions (L,B,A), latents (L,B,n)) -> mus, sigmas (L,B,K,n), logpi (L,B,K), rs (L,B), ds (L,B): the
+    mixture of the next latent, the reward and the terminal's logit after every step. The hidden state starts at zero.
+    """
+
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
+        super().__init__(latents, actions, hiddens, gaussians, cell, layers)
+        self.rnn = CELLS[cell][0](latents + actions, hiddens, layers)
+
+    def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        inputs = torch.cat([actions, latents], dim=-1)
+        odd = self.cell == "lstm" and inputs.device.type == "cpu" and inputs.shape[-1] % 2
+        return self.head(self.widened(inputs) if odd else self.rnn(inputs)[0])
+
+    def widened(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The LSTM's outputs (L,B,H), made with another input that is always 0."""
+        # Matrix units (AMX) multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
+        first, *rest = self.rnn.parameters()
+        weights = [F.pad(first, (0, 1)), *rest]
+        zeros = inputs.new_zeros(self.layers, inputs.shape[1], self.hiddens)
+        outputs, *_ = torch.lstm(
+            F.pad(inputs, (0, 1)), (zeros, zeros), weights, has_biases=True, num_layers=self.layers,
+            dropout=0.0, train=self.training, bidirectional=False, batch_first=False,
+        )  # fmt: skip
+        return outputs
+
+
+class MDRNNCell(_MDRNNBase):
+    """One step at a time, for acting and dreaming.
+
+    forward(action (B,A), latent (B,n), hidden) -> mus, sigmas, logpi, rs, ds, hidden: pass the new hidden state on to
+    the next step; start an episode from get_init_hidden. The hidden state is (h, c) of an LSTM, each (B,H), and (h,) of
+    a GRU; with several layers, each is (B, layers * H).
+    """
+
+    def __init__(
+        self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
+    ) -> None:
+        super().__init__(latents, actions, hiddens, gaussians, cell, layers)
+        self.rnn = CELLS[cell][1](latents + actions, hiddens)
+        self.deeper = nn.ModuleList(CELLS[cell][1](hiddens, hiddens) for _ in range(layers - 1))
+
+    def get_init_hidden(self, batch: int) -> Hidden:
+        zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
+        return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
+
+    def remember(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
+        """The new hidden state alone: what a controller needs."""
+        x, news = torch.cat([action, latent], dim=-1), []
+        for cell, *state in zip([self.rnn, *self.deeper], *(part.split(self.hiddens, -1) for part in hidden)):
+            new = cell(x, tuple(state)) if self.cell == "lstm" else (cell(x, state[0]),)
+            news.append(new)
+            x = new[0]
+        return tuple(parts[0] if self.layers == 1 else torch.cat(parts, -1) for parts in zip(*news))
+
+    def last_layer(self, hidden: Hidden) -> Hidden:
+        """The hidden state of the last layer, each part (B,H): what the mixture, and a controller, is made from."""
+        return hidden if self.layers == 1 else tuple(part[:, -self.hiddens :] for part in hidden)
+
+    def forward(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> tuple:
+        hidden = self.remember(action, latent, hidden)
+        return *self.head(self.last_layer(hidden)[0]), hidden
+
+
+def to_cell(mdrnn: MDRNN) -> MDRNNCell:
+    """The cell that does step by step what the network does to a sequence: the same weights."""
+    sizes = (mdrnn.latents, mdrnn.actions, mdrnn.hiddens, mdrnn.gaussians)
+    cell = MDRNNCell(*sizes, mdrnn.cell, mdrnn.layers)
+
+    def renamed(name: str) -> str:
+        kind, _, layer = name.partition("_l")
+        return kind if layer == "0" else f"deeper.{int(layer) - 1}.{kind.removeprefix('rnn.')}"
+
+    weights = {renamed(name) if name.startswith("rnn.") else name: w for name, w in mdrnn.state_dict().items()}
+    cell.load_state_dict(weights)
+    return cell.to(mdrnn.gmm_linear.weight.device)
+
+
+def gmm_loss(
+    latent_next_obs: torch.Tensor, mus: torch.Tensor, sigmas: torch.Tensor, logpi: torch.Tensor, reduce: bool = True
+) -> torch.Tensor:
+    """Negative log-likelihood of latents under a mixture of diagonal Gaussians (paper, section 2.3).
+
+    Args:
+        latent_next_obs: (..., n).
+        mus, sigmas: (..., K, n); sigmas are standard deviations.
+        logpi: (..., K), normalised.
+        reduce: the mean over all leading dimensions, else one value for each.
+    """
+    distance = (latent_next_obs.unsqueeze(-2) - mus) / sigmas
+    constant = 0.5 * mus.shape[-1] * float(np.log(2 * np.pi))
+    log_probs = logpi - 0.5 * distance.square().sum(-1) - sigmas.log().sum(-1) - constant
+    loss = -torch.logsumexp(log_probs, dim=-1)
+    return loss.mean() if reduce else loss
+
+
+def get_loss(
+    mdrnn: MDRNN,
+    latents: torch.Tensor,
+    actions: torch.Tensor,
+    rewards: torch.Tensor,
+    terminals: torch.Tensor,
+    next_latents: torch.Tensor,
+    include_reward: bool = True,
+    valid: torch.Tensor | None = None,
+    padding: torch.Tensor | None = None,
+    reward_scale: float = 1.0,
+) -> dict[str, torch.Tensor]:
+    """Return the mean loss of a batch of sequences. It takes the same arguments as sum_losses.
+
+    Returns:
+        gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
+    """
+    sums = sum_losses(
+        mdrnn, latents, actions, rewards, terminals, next_latents, include_reward, valid, padding, reward_scale
+    )
+    sums |= {name: sums[name].clamp(min=1) for name in ("valid", "steps")}
+    return mean_losses(sums, latents.shape[-1], include_reward)
+
+
+def sum_losses(
+    mdrnn: MDRNN,
+    latents: torch.Tensor,
+    actions: torch.Tensor,
+    rewards: torch.Tensor,
+    terminals: torch.Tensor,
+    next_latents: torch.Tensor,
+    include_reward: bool = True,
+    valid: torch.Tensor | None = None,
+    padding: torch.Tensor | None = None,
+    reward_scale: float = 1.0,
+) -> dict[str, torch.Tensor]:
+    """Return the terms of the loss, summed over a batch of sequences; all tensors time first (L, B, ...).
+
+    Args:
+        valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
+        padding: (L, B), 1 at steps after a sequence's end, which do not count; None: there are none.
+        reward_scale: what the reward's errors are divided by before they are squared.
+
+    Returns:
+        gmm, summed over the `valid` steps; bce and mse, summed over the `steps` that are no padding; valid and steps,
+        the numbers of those.
+    """
+    mus, sigmas, logpi, rs, ds = mdrnn(actions, latents)
+    valid = torch.ones_like(rewards) if valid is None else valid
+    inside = torch.ones_like(rewards) if padding is None else 1 - padding
+    gmm = gmm_loss(next_latents, mus, sigmas, logpi, reduce=False)
+    bce = F.binary_cross_entropy_with_logits(ds, terminals, reduction="none")
+    mse = ((rs - rewards) / reward_scale).square() if include_reward else torch.zeros_like(rewards)
+    sums = {"gmm": (gmm * valid).sum(), "bce": (bce * inside).sum(), "mse": (mse * inside).sum()}
+    return sums | {"valid": valid.sum(), "steps": inside.sum()}
+
+
+def mean_losses(sums: dict, latent_size: int, include_reward: bool) -> dict:
+    """Return gmm, bce, mse and loss as get_loss has them, from what sum_losses gave, of one batch or added up."""
+    means = {"gmm": sums["gmm"] / sums["valid"], "bce": sums["bce"] / sums["steps"], "mse": sums["mse"] / sums["steps"]}
+    return means | {"loss": sum(means.values()) / loss_scale(latent_size, include_reward)}
+
+
+def loss_scale(latent_size: int, include_reward: bool) -> int:
+    """Return what the sum of the terms is divided by: the numbers that M predicts at a step."""
+    return latent_size + (2 if include_reward else 1)

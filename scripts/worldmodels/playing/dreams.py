@@ -1,0 +1,88 @@
+"""Dreams: M runs free, its own predictions fed back to it (paper, sections 2.3 and 4)."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from worldmodels.models.mdrnn import MDRNN, Hidden, MDRNNCell, to_cell
+
+Mixture = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # mus, sigmas (..., K, n), logpi (..., K)
+
+
+def sample_latent(
+    mus: torch.Tensor,
+    sigmas: torch.Tensor,
+    logpi: torch.Tensor,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Draw the next latent from M's mixture at a temperature tau (paper, appendix A.2 and section 4.4).
+
+    The logits of pi are divided by tau and sigma is multiplied by sqrt(tau): 1 is M's own distribution, more is a
+    less certain world, and 0 the mean of the most likely Gaussian.
+
+    Args:
+        mus, sigmas: (..., K, n). logpi: (..., K).
+
+    Returns:
+        z (..., n).
+    """
+    if temperature == 0:
+        chosen = logpi.argmax(-1)
+    else:
+        pi = (logpi / temperature).softmax(-1)
+        chosen = torch.multinomial(pi.flatten(0, -2), 1, generator=generator).view(logpi.shape[:-1])
+    index = chosen[..., None, None].expand(*chosen.shape, 1, mus.shape[-1])
+    mu, sigma = (part.gather(-2, index).squeeze(-2) for part in (mus, sigmas))
+    noise = torch.randn(mu.shape, generator=generator, device=mu.device)
+    return mu + sigma * math.sqrt(temperature) * noise
+
+
+@dataclass
+class DreamStep:
+    """A step of a dream: the action (B,A) taken and what M made of it.
+
+    latent (B,n) is what follows, drawn from mixture; reward (B,); terminal (B,) is its logit; hidden is M's new state.
+    """
+
+    action: torch.Tensor
+    mixture: Mixture
+    latent: torch.Tensor
+    reward: torch.Tensor
+    terminal: torch.Tensor
+    hidden: Hidden
+
+
+@torch.inference_mode()
+def dream(
+    cell: MDRNNCell,
+    latent: torch.Tensor,
+    hidden: Hidden,
+    policy: Callable[[int, torch.Tensor, Hidden], torch.Tensor],
+    steps: int,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[DreamStep]:
+    """Let M run free: every latent after the first is its own prediction.
+
+    Args:
+        latent: (B,n), where the dream starts. hidden: M's state before it.
+        policy: (step, z (B,n), M's state) -> action (B,A).
+    """
+    for step in range(steps):
+        action = policy(step, latent, hidden)
+        *mixture, reward, terminal, hidden = cell(action, latent, hidden)
+        latent = sample_latent(*mixture, temperature, generator)
+        yield DreamStep(action, tuple(mixture), latent, reward, terminal, hidden)
+
+
+@torch.inference_mode()
+def hidden_after(mdrnn: MDRNN, actions: torch.Tensor, latents: torch.Tensor) -> Hidden:
+    """M's state after it has seen the steps: actions (L,B,A), latents (L,B,n)."""
+    cell = to_cell(mdrnn)
+    hidden = cell.get_init_hidden(actions.shape[1])
+    for action, latent in zip(actions, latents):
+        hidden = cell.remember(action, latent, hidden)
+    return hidden

@@ -1,0 +1,164 @@
+"""Which options of pycma `ctrl.cma` takes, with which values, and why it does not take the others.
+
+pycma evaluates text as Python, ignores much that it does not understand, and stops nothing unless it is asked. So only
+options that shape the search are passed on, and only as numbers and booleans.
+Importing this module must stay cheap (no torch, no numpy): every dry run does it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.settings import nearest
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values that an option takes: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def number(low: float = 0.0, *, above: bool = False, high: float = math.inf) -> Values:
+    """Numbers of at least `low` (or above it) and at most `high`."""
+    words = f"a number {'above' if above else 'of at least'} {low:g}"
+    words += f" and at most {high:g}" if math.isfinite(high) else ""
+    return Values(words, lambda v: is_number(v) and (v > low if above else v >= low) and v <= high)
+
+
+def whole(low: int) -> Values:
+    return Values(f"a whole number of at least {low}", lambda v: type(v) is int and v >= low)
+
+
+def among(*values: Any) -> Values:
+    words = " or ".join(str(value).lower() if type(value) is bool else str(value) for value in values)
+    return Values(words, lambda v: any(type(v) is type(value) and v == value for value in values))
+
+
+def either(*kinds: Values) -> Values:
+    return Values(" or ".join(kind.words for kind in kinds), lambda v: any(kind.fits(v) for kind in kinds))
+
+
+def pair(words: str, fits: Callable[[float, float], bool]) -> Values:
+    def is_pair(value: Any) -> bool:
+        return type(value) is list and len(value) == 2 and all(map(is_number, value)) and fits(*value)
+
+    return Values(f"[a, b] with {words}", is_pair)
+
+
+BOOLEAN = among(True, False)
+TAKEN = {
+    "AdaptSigma": either(BOOLEAN, among("CSA", "TPA")),
+    "CMA_active": BOOLEAN,
+    "CMA_active_injected": number(),
+    "CMA_cmean": number(above=True, high=100),
+    "CMA_const_trace": BOOLEAN,
+    "CMA_diagonal": either(BOOLEAN, whole(2)),
+    "CMA_diagonal_decoding": number(high=100),
+    "CMA_elitist": BOOLEAN,
+    "CMA_injections_threshold_keep_len": number(),
+    "CMA_mirrormethod": among(0, 2),  # 1 works in pycma's own loop only
+    "CMA_mirrors": number(above=True, high=0.49),
+    "CMA_mu": whole(1),
+    "CMA_on": number(high=100),
+    "CMA_rankmu": number(high=100),
+    "CMA_rankone": number(high=100),
+    "CSA_clip_length_value": either(number(), pair("a <= 0 <= b", lambda a, b: a <= 0 <= b)),
+    "CSA_damp_mueff_exponent": number(),
+    "CSA_dampfac": number(above=True),
+    "CSA_disregard_length": BOOLEAN,
+    "CSA_invariant_path": BOOLEAN,
+    "CSA_squared": BOOLEAN,
+    "TPA_dampfac": number(above=True),
+    "conditioncov_alleviate": either(
+        among(False), pair("a and b 0 or above 1", lambda a, b: all(v == 0 or v > 1 for v in (a, b)))
+    ),
+    "maxstd": number(above=True),
+    "mean_shift_line_samples": BOOLEAN,
+    "mindx": number(),
+    "minstd": number(),
+    "pc_line_samples": BOOLEAN,
+    "stall_sigma_change_on_divergence_iterations": whole(0),
+    "updatecovwait": number(),
+}
+
+# Options without an effect unless another has this value.
+NEEDS = {
+    "CMA_active_injected": ("pc_line_samples", True),
+    "CMA_injections_threshold_keep_len": ("pc_line_samples", True),
+    **{name: ("AdaptSigma", name[:3]) for name in TAKEN if name.startswith(("CSA_", "TPA_"))},
+}
+
+# Options of the full covariance matrix, without an effect beside CMA_diagonal: true.
+OF_FULL_MATRIX = ("CMA_const_trace", "CMA_diagonal_decoding", "conditioncov_alleviate", "updatecovwait")
+BUDGETS = "training ends by ctrl.num_generations, ctrl.max_env_steps and ctrl.target_return"
+BOUNDED = "the ascent (ctrl.ascent_after) would leave the bounds"
+COORDINATES = "C's parameters are searched as they are; set ctrl.sigma0 for the width of the search"
+MESSAGES = "the workflow writes its own log and history.csv; see ctrl.display"
+OBJECT = "it is a Python object, which a configuration cannot hold"
+SIZE = "set ctrl.pop_size"
+IDLE = "it has no effect here"
+REFUSED = {
+    **dict.fromkeys(("popsize", "popsize_factor"), SIZE),
+    "CMA_recombination_weights": "it replaces the population's size; set ctrl.pop_size and CMA_mu",
+    **dict.fromkeys(("seed", "randn"), "set seed, at the top of the configuration"),
+    "maxiter": "set ctrl.num_generations",
+    "maxfevals": "set ctrl.max_env_steps",
+    "ftarget": "set ctrl.target_return",
+    "timeout": f"a time limit is not reproducible; {BUDGETS}",
+    **dict.fromkeys(
+        (
+            "termination_callback", "tolconditioncov", "tolfacupx", "tolflatfitness", "tolfun", "tolfunhist",
+            "tolfunrel", "tolstagnation", "tolupsigma", "tolx", "tolxstagnation",
+        ),
+        BUDGETS,
+    ),
+    **dict.fromkeys(("bounds", "BoundaryHandler", "maxstd_boundrange"), BOUNDED),
+    **dict.fromkeys(
+        ("CMA_stds", "CMA_teststds", "fixed_variables", "scaling_of_variables", "transformation", "typical_x"),
+        COORDINATES,
+    ),
+    "integer_variables": "C's parameters are real numbers",
+    "is_feasible": "every C can be played",
+    **dict.fromkeys(("CMA_eigenmethod", "CMA_sampler", "CMA_sampler_options", "vv"), OBJECT),
+    **dict.fromkeys(("CMA_dampsvec_fac", "CMA_dampsvec_fade", "eval_final_mean"), IDLE),
+    **dict.fromkeys(
+        (
+            "signals_filename", "verb_append", "verb_disp", "verb_disp_overwrite", "verb_filenameprefix", "verb_log",
+            "verb_log_expensive", "verb_plot", "verb_time", "verbose",
+        ),
+        MESSAGES,
+    ),
+}  # fmt: skip
+
+
+def check_cma(options: dict, pop_size: int) -> None:
+    """Raise UserError for an option that ctrl.cma does not take, a value that it does not take, or one in vain."""
+    for name, value in options.items():
+        if name in REFUSED:
+            raise UserError(f"ctrl.cma: {name} is not taken: {REFUSED[name]}")
+        if name not in TAKEN:
+            raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, [*TAKEN, *REFUSED])}")
+        if not TAKEN[name].fits(value):
+            raise UserError(f"ctrl.cma: {name}: expected {TAKEN[name].words}, found {value!r}")
+        needed, wanted = NEEDS.get(name, (name, value))
+        if options.get(needed) != wanted:
+            text = str(wanted).lower() if wanted is True else wanted
+            raise UserError(f"ctrl.cma: {name}: expected {needed}: {text} beside it, found none; alone it does nothing")
+    if "CMA_mirrormethod" in options and "CMA_mirrors" not in options:
+        raise UserError("ctrl.cma: CMA_mirrormethod: expected CMA_mirrors beside it, found none; alone it does nothing")
+    if options.get("CMA_diagonal") is True:
+        for name in OF_FULL_MATRIX:
+            if name in options:
+                raise UserError(f"ctrl.cma: {name}: expected a full covariance matrix, found CMA_diagonal: true")
+    if options.get("CMA_mu", 1) > pop_size // 2:
+        raise UserError(
+            f"ctrl.cma: CMA_mu: expected at most half of ctrl.pop_size, {pop_size // 2}, found {options['CMA_mu']}"
+        )

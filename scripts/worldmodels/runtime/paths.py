@@ -1,0 +1,78 @@
+"""Names of folders and files: where a run's results and its rollouts go.
+
+Importing this module must stay cheap (no torch, no numpy): every dry run does it.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from worldmodels.runtime.errors import UserError
+
+
+def normal_path(path: str, name: str) -> str:
+    """The one spelling of a folder: relative if it lies in the working directory, else absolute.
+
+    Snakemake keeps its records by a path's spelling. Symbolic links are kept, except where a `..` follows one.
+
+    Args:
+        name: the key in the configuration.
+
+    Raises:
+        UserError: the path has braces, which mark Snakemake's wildcards, or begins with a dash, as flags do.
+    """
+    for sign in "{}":
+        if sign in path:
+            raise UserError(
+                f"{name}: expected a path without braces, which Snakemake takes for wildcards, found {path!r}"
+            )
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if ".." in Path(path).parts and os.path.realpath(path) != os.path.realpath(absolute):
+        absolute = os.path.realpath(path)
+    normal = within(absolute, os.getcwd())
+    if normal.startswith("-"):
+        raise UserError(f"{name}: expected a path that does not begin with a dash, found {path!r}")
+    return normal
+
+
+def within(absolute: str, folder: str) -> str:
+    """The path relative to the folder if it lies in it, under whatever name of the folder; else as it is."""
+    path = Path(absolute)
+    for parent in (path, *path.parents):
+        if str(parent) == folder or (parent.exists() and os.path.samefile(parent, folder)):
+            return str(path.relative_to(parent))
+    return absolute
+
+
+def input_name(path: str | Path) -> str:
+    """A small input's name in the summary of what was made from it, wherever the run lies.
+
+    `vae/best.json`, `latents/latents_32.json`, or of rollouts, which may lie anywhere, `00001.json`.
+    """
+    path = Path(path)
+    return path.name if re.fullmatch(r"\d{5}\.json", path.name) else f"{path.parent.name}/{path.name}"
+
+
+def default_logdir(env_id: str) -> str:
+    """results/carracing for CarRacing-v3, results/pong for ALE/Pong-v5 and for my_package:Pong-v5."""
+    return f"results/{re.sub(r'-v[0-9]+$', '', re.split('[/:]', env_id)[-1]).lower()}"
+
+
+def shard_name(shard: int | str) -> str:
+    return f"{shard:0>5}"
+
+
+def shard_files(data_dir: str | Path, shard: int | str, shard_size: int) -> list[str]:
+    """The rollout files of a whole shard: <data_dir>/<shard>_<number in the shard>.npz."""
+    return [f"{data_dir}/{shard_name(shard)}_{i:04d}.npz" for i in range(shard_size)]
+
+
+def rollout_files(data_dir: str | Path, num_rollouts: int, shard_size: int) -> list[str]:
+    """The first num_rollouts files, in the order of their episodes: what V and M learn from."""
+    shards = range(num_shards(num_rollouts, shard_size))
+    return [file for shard in shards for file in shard_files(data_dir, shard, shard_size)][:num_rollouts]
+
+
+def num_shards(num_rollouts: int, shard_size: int) -> int:
+    """Return the number of shards; the last one is smaller where shard_size does not divide num_rollouts."""
+    return -(-num_rollouts // shard_size)

@@ -1,0 +1,51 @@
+"""Log lines of the three trainings. They stand apart from training, so that new wording retrains nothing."""
+
+from worldmodels.runtime.log import log
+
+
+def log_vae_epoch(row: dict) -> None:
+    """Log an epoch of V's training.
+
+    Args:
+        row: of the history: epoch, and the mean losses per image.
+    """
+    log.info(
+        "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
+        *(row[key] for key in ("epoch", "train_mse", "train_kl", "mse", "kl")),
+    )
+
+
+def warn_about_kl(kl: float) -> None:
+    """Warn that V's codes say nothing about the pictures.
+
+    Args:
+        kl: KL divergence per image, nats.
+    """
+    log.warning("vae: z tells nothing of the pictures (KL %.2f); try a smaller vae.beta, or more epochs", kl)
+
+
+def log_mdrnn_epoch(row: dict) -> None:
+    """Log an epoch of M's training.
+
+    Args:
+        row: of the history: epoch, and the mean losses.
+    """
+    log.info(
+        "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
+        *(row[key] for key in ("epoch", "train_loss", "loss", "gmm", "bce", "mse")),
+    )
+
+
+def log_generation(row: dict, best: dict) -> None:
+    """Log a generation of C's training.
+
+    Args:
+        row: of the history, see history.csv.
+        best: the best validated mean so far: reward, and epoch (its generation, 0: none).
+    """
+    validated = f"best validated mean {best['reward']:.0f} (generation {best['epoch']})"
+    log.info(
+        "ctrl: generation %d: mean %.0f, best %.0f, %s, sigma %.3f, %d steps, %.0f s",
+        row["generation"], row["return_mean"], row["return_max"], validated if best["epoch"] else "not validated yet",
+        row["sigma"], row["env_steps"], row["seconds"],
+    )  # fmt: skip

@@ -1,0 +1,16 @@
+"""Files that are either whole or absent: JSON, NumPy archives, checkpoints, and states that a stopped stage continues.
+
+Nothing is ever unpickled. Which folder a file lies in is said elsewhere.
+"""
+
+from worldmodels import lazily
+
+__getattr__, __all__ = lazily(
+    __name__,
+    {
+        "files": ["prepare_folder", "read_json", "write_atomically", "write_json"],
+        "npz": ["read_npz", "write_npz"],
+        "checkpoints": ["load_checkpoint", "save_checkpoint", "write_best"],
+        "states": ["load_state"],
+    },
+)

@@ -1,0 +1,96 @@
+"""Files that are either whole or absent.
+
+Everything is written to a temporary sibling, flushed to the disk and renamed.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from worldmodels.runtime import locks
+from worldmodels.runtime.errors import UserError
+
+
+def prepare_folder(path: str | Path) -> None:
+    """Make the folder, and make sure now, not after hours of work, that files can be written there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
+
+
+def claim_folder(path: str | Path, unit: str = "") -> None:
+    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`.
+
+    What killed programs left half-written there is removed.
+    """
+    prepare_folder(path)
+    locks.claim(path, unit)
+    locks.remove_leftovers(path)
+
+
+def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
+    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path.
+
+    Any number of writers may do so at once: each has a sibling of its own, and the last to rename wins.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, file = open_temporary(path)
+        with file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)  # while it is locked, and so nobody's leftover
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def open_temporary(path: Path) -> tuple[Path, Any]:
+    """Return a new hidden sibling of path, and the sibling opened and locked for writing."""
+    while True:
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
+        file = open(temporary, "xb")  # noqa: SIM115
+        if locks.lock_temporary(temporary, file):
+            return temporary, file
+        file.close()
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    text = json.dumps(content, indent=1, sort_keys=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
+    """A dictionary written by `write_json`.
+
+    Raises:
+        UserError: the file is missing, damaged or lacks a key.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file, found none") from None
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, found a damaged file ({error})") from None
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(f"{path}: expected {', '.join(keys)}, found none of {', '.join(missing)}")
+    return content

@@ -1,0 +1,17 @@
+"""The trainings of V, M and C, and what those of V and M share: the epoch loop and early stopping.
+
+Networks and losses belong to models/, searches to search/.
+"""
+
+from worldmodels import lazily
+
+__getattr__, __all__ = lazily(
+    __name__,
+    {
+        "vae": ["train_vae"],
+        "mdrnn": ["train_mdrnn"],
+        "controller": ["train_controller"],
+        "early_stopping": ["EarlyStopping"],
+        "loop": ["TrainingLoop"],
+    },
+)
