@@ -35,7 +35,7 @@ from worldmodels.runtime.effects import compared_fields, idle_fields
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.fingerprint import fingerprint
 from worldmodels.runtime.flags import as_flag, flags_text
-from worldmodels.runtime.own_modules import has_source
+from worldmodels.runtime.user_files import has_source
 from worldmodels.runtime.score_text import score_text
 from worldmodels.runtime.values import to_text
 

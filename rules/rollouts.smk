@@ -33,7 +33,7 @@ if AGENT:
             "if it is your own, collect again yourself after an edit of it",
             file=sys.stderr,
         )
-    OF_AGENT = sections.own_network(network or "ConvVAE")
+    OF_AGENT = sections.user_network_modules(network or "ConvVAE")
     check_sources(OF_AGENT)
 COLLECT = "collect_agent_rollouts.py" if AGENT else "collect_rollouts.py"
 

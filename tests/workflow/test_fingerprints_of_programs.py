@@ -63,8 +63,8 @@ def test_a_program_looks_where_the_fingerprint_does(tmp_path):
     """In its own folder, in PYTHONPATH, where packages are, and at last in the working directory."""
     write(tmp_path, {"work/b.py": "", "more/b.py": "", "work/c.py": "", "beside/c.py": "", "work/evaluate.py": ""})
     code = (
-        "import sys; sys.path[:0] = [{!r}, {!r}]; from worldmodels import fingerprint as f; "
-        "print(*[p for n in ('b', 'c', 'evaluate') for p in f.users_files(n).values() if p.name[0] in n])"
+        "import sys; sys.path[:0] = [{!r}, {!r}]; from worldmodels.runtime import user_files as f; "
+        "print(*[p for n in ('b', 'c', 'evaluate') for p in f.find_user_files(n).values() if p.name[0] in n])"
     ).format(str(ROOT / "scripts"), str(tmp_path / "beside"))
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "more")}
     command = [sys.executable, "-c", code]

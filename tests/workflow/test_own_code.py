@@ -10,7 +10,7 @@ import gymnasium as gym
 import pytest
 
 from helpers.programs import ROOT, run_snakemake
-from worldmodels.runtime import plugins
+from worldmodels.runtime import user_modules
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def folder(tmp_path, monkeypatch):
         shutil.copy(ROOT / "tests/samples/own/my_env.py", path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("NAMED", "CHECKED"):
-        monkeypatch.setattr(plugins, name, set())
+    for name in ("LOADED_MODULES", "CHECKED_FILES"):
+        monkeypatch.setattr(user_modules, name, set())
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -36,10 +36,7 @@ rollouts: {num_rollouts: 1, shard_size: 1, policy: agent, agent: earlier}
 vae: {model: 'my_vae:V', num_test_files: 0}
 mdrnn: {num_test_files: 0}
 """
-ENV_RULES = {
-    "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "plot_vae", "plot_mdrnn", "dream",
-    "replay_episodes",
-}  # fmt: skip
+ENV_RULES = {"collect_rollouts", "train_controller", "evaluate", "dream", "replay_episodes"}
 V_RULES = {
     "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "plot_vae", "plot_mdrnn", "dream",
     "replay_episodes",

@@ -17,7 +17,7 @@ from worldmodels.envs.pictures import PictureError, Pictures, describe_value
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
-from worldmodels.runtime.user_code import user_code
+from worldmodels.runtime.user_errors import user_code
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -10,8 +10,8 @@ from worldmodels.envs.pictures import are_codes, describe_value, is_image
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
-from worldmodels.runtime.plugins import load_module, report_uncounted
-from worldmodels.runtime.user_code import describe_error, user_code
+from worldmodels.runtime.user_errors import describe_error, user_code
+from worldmodels.runtime.user_modules import load_module, warn_about_unwatched_files
 
 RAISED = "env.id: the environment"
 OWN_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing, gym.wrappers.TimeLimit)
@@ -38,7 +38,7 @@ def make_gymnasium(env: EnvConfig) -> gym.Env:
     if made.spec is None or made.spec.max_episode_steps is None:
         raise UserError(f"env.max_episode_steps: expected a number, since {env.id} is registered without, found 0")
     ActionCodec(made.action_space)
-    report_uncounted({cls.__module__ for cls in type(made.unwrapped).__mro__} | set(sys.modules) - before)
+    warn_about_unwatched_files({cls.__module__ for cls in type(made.unwrapped).__mro__} | set(sys.modules) - before)
     return made
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from worldmodels.models.vae import VAE
-from worldmodels.runtime.own_network import calls_of
+from worldmodels.runtime.user_network import user_network_code
 
 
 @torch.inference_mode()
 def decode(vae: VAE, latents: torch.Tensor) -> np.ndarray:
     """Latents (N,n) on any device -> frames (N,H,W,C) uint8."""
     device = next(vae.parameters()).device
-    with calls_of(vae):
+    with user_network_code(vae):
         images = torch.cat([vae.decoder(batch.to(device)) for batch in latents.split(256)])
     return images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

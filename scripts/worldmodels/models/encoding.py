@@ -5,7 +5,7 @@ import torch
 from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE, to_images
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.own_network import calls_of
+from worldmodels.runtime.user_network import user_network_code
 
 
 @torch.inference_mode()
@@ -22,6 +22,6 @@ def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         )
     device = next(vae.parameters()).device
     images = to_images(frames.to(device, non_blocking=True))
-    with calls_of(vae):
+    with user_network_code(vae):
         mu, logsigma = vae.encode_bfloat16(images) if has_bfloat16(device) else vae.encoder(images)
     return mu.float(), logsigma.float()

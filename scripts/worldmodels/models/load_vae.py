@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 
 from worldmodels.models.vae import VAE, make_vae
-from worldmodels.runtime.config import own_network
+from worldmodels.runtime.config import user_network_modules
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.checkpoints import load_checkpoint
 
 
 def own_network_in(path: str | Path) -> dict[str, str]:
-    """The user's own network that a trained V is made of, see config.own_network."""
-    return own_network(load_checkpoint(path, ("config",))["config"].get("model", "ConvVAE"))
+    """The user's own network that a trained V is made of, see config.user_network_modules."""
+    return user_network_modules(load_checkpoint(path, ("config",))["config"].get("model", "ConvVAE"))
 
 
 def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[VAE, dict]:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.own_network import check_network, find_network_class
-from worldmodels.runtime.user_code import user_code
+from worldmodels.runtime.user_errors import user_code
+from worldmodels.runtime.user_network import check_network_shapes, load_network_class
 
 
 class ConvVAEEncoder(nn.Module):
@@ -164,11 +164,11 @@ def make_vae(model: str, img_channels: int, latent_size: int, height: int, width
         except (RuntimeError, ValueError) as error:
             shape = (height, width, img_channels)
             raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None
-    cls = find_network_class(model, VAE)
+    cls = load_network_class(model, VAE)
     with user_code(f"vae.model: {model}"):
         vae = cls(img_channels, latent_size, height, width)
         vae.eval()
-    check_network(vae, model)
+    check_network_shapes(vae, model)
     return vae
 
 

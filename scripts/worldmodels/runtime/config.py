@@ -222,10 +222,10 @@ class WMVAEConfig(Section):
     @property
     def modules(self) -> dict[str, str]:
         """The user's own network, module:Class, by key; none for ConvVAE."""
-        return own_network(self.model)
+        return user_network_modules(self.model)
 
 
-def own_network(model: str) -> dict[str, str]:
+def user_network_modules(model: str) -> dict[str, str]:
     """The network of a V, as vae.model names it, by key, if it is the user's own."""
     return {"vae.model": model} if ":" in model else {}
 

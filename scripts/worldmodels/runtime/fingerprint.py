@@ -9,8 +9,8 @@ import hashlib
 from pathlib import Path
 
 from worldmodels.runtime.library import label, program_modules
-from worldmodels.runtime.own_modules import users_files
 from worldmodels.runtime.syntax import code_of
+from worldmodels.runtime.user_files import find_user_files
 
 
 def fingerprint(script: str | Path, *modules: str) -> str:
@@ -33,7 +33,7 @@ def own_code(modules: tuple[str, ...]) -> list[str]:
     return [
         f"{module} {name}\n{code_of(path)}\n"
         for module in modules
-        for name, path in sorted(users_files(module).items())
+        for name, path in sorted(find_user_files(module).items())
     ]
 
 

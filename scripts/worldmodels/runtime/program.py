@@ -22,7 +22,7 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.paths import rollout_files
 from worldmodels.runtime.progress import TerminalHandler
 from worldmodels.runtime.settings import Section
-from worldmodels.runtime.user_code import is_out_of_memory
+from worldmodels.runtime.user_errors import is_out_of_memory
 from worldmodels.runtime.values import from_text
 from worldmodels.runtime.workers import leave
 

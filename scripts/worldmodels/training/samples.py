@@ -9,7 +9,7 @@ from PIL import Image
 from worldmodels.data.datasets import ObservationDataset
 from worldmodels.envs import seeding
 from worldmodels.models.vae import VAE, to_images
-from worldmodels.runtime.own_network import calls_of
+from worldmodels.runtime.user_network import user_network_code
 from worldmodels.storage.files import write_atomically
 
 
@@ -21,11 +21,11 @@ def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, s
     device = next(vae.parameters()).device
     frames = next(test.batches(8, seeding.generator(seed, "vae/samples"), 8))
     images = to_images(frames.to(device))
-    with calls_of(vae):
+    with user_network_code(vae):
         reconst = vae.decoder(vae.encoder(images)[0])
     save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=len(frames))
     noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
-    with calls_of(vae):
+    with user_network_code(vae):
         drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
     save_grid(folder / f"sample_{epoch:04d}.png", drawn, columns=8)
 

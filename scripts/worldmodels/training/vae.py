@@ -15,9 +15,9 @@ from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE, make_vae, to_images, vae_loss_terms
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import WMVAEConfig
-from worldmodels.runtime.own_network import calls_of
 from worldmodels.runtime.reports import log_vae_epoch, warn_about_kl
 from worldmodels.runtime.settings import result_values
+from worldmodels.runtime.user_network import user_network_code
 from worldmodels.training.graphed_step import GraphedStep, compile_for_gpu
 from worldmodels.training.loop import TrainingLoop
 from worldmodels.training.samples import save_samples
@@ -51,7 +51,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     count = batch_count(train, config)
     torch.manual_seed(seeding.number(seed, "vae/weights"))
     vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
-    with calls_of(vae):
+    with user_network_code(vae):
         vae.start_at(mean_colour(train.group.observations))
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     training = TrainingLoop(folder / "checkpoint.tar", identity, vae, optimizer, config)
@@ -100,13 +100,13 @@ def batch_functions(vae: VAE, optimizer: torch.optim.Optimizer, beta: float, dev
 
     def losses(frames: torch.Tensor, network: nn.Module = vae) -> tuple[torch.Tensor, torch.Tensor]:
         images = to_images(frames.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), calls_of(vae):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), user_network_code(vae):
             reconst, mu, logsigma = network(images)
         return vae_loss_terms(reconst.float(), images, mu.float(), logsigma.float())
 
     def step(frames: torch.Tensor, network: nn.Module = vae) -> dict[str, torch.Tensor]:
         mse, kl = losses(frames, network)
-        with calls_of(vae):
+        with user_network_code(vae):
             ((mse + beta * kl) / len(frames)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # now, so that gradients and the next activations do not add up

@@ -11,7 +11,7 @@ from worldmodels.envs.making import make_gymnasium
 from worldmodels.models.vae import VAE, make_vae
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.own_network import calls_of
+from worldmodels.runtime.user_network import user_network_code
 from worldmodels.training.vae import batch_functions
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ class Mine(ConvVAE):
 
     def use() -> None:
         vae = make_vae("raising_vae:Mine", 3, 4, 32, 32)
-        with calls_of(vae):
+        with user_network_code(vae):
             vae.start_at(torch.ones(3))
         batch_functions(vae, None, 1.0, CPU)[0](torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
 

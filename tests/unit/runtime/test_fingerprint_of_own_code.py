@@ -11,7 +11,7 @@ import pytest
 
 from helpers.programs import ROOT
 from worldmodels.runtime.fingerprint import fingerprint
-from worldmodels.runtime.own_modules import has_source, users_files
+from worldmodels.runtime.user_files import find_user_files, has_source
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def test_comments_in_own_code_do_not_count_in_any_encoding(folder):
 
 def test_the_library_counts_where_own_code_imports_it(folder):
     write(folder, {"b.py": "X = 1", "c.py": "from worldmodels.showing import films"})
-    library = {path.name for path in users_files("c").values()}
-    assert {"c.py", "films.py"} <= library and "films.py" not in str(users_files("b"))
+    library = {path.name for path in find_user_files("c").values()}
+    assert {"c.py", "films.py"} <= library and "films.py" not in str(find_user_files("b"))
 
 
 def test_an_unrelated_file_does_not_count(folder):

@@ -9,7 +9,7 @@ import torch
 from helpers.programs import ROOT
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.user_code import describe_error, user_code
+from worldmodels.runtime.user_errors import describe_error, user_code
 
 
 @pytest.mark.parametrize("folder", [ROOT / "scripts", sysconfig.get_path("stdlib")])

@@ -29,23 +29,23 @@ def place(error: BaseException) -> str:
     while chain[-1].__cause__ is not None and len(chain) < 9:  # gymnasium.make raises some errors anew
         chain.append(chain[-1].__cause__)
     frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
-    frames = [frame for frame in frames if not is_ours(Path(frame.filename))]
-    for choice in (is_users, lambda file: not PASSING.search(file), lambda file: True):
+    frames = [frame for frame in frames if not is_project_file(Path(frame.filename))]
+    for choice in (is_user_file, lambda file: not PASSING.search(file), lambda file: True):
         for frame in frames:
             if choice(frame.filename):
                 return f"{shorten(frame.filename)}, line {frame.lineno}"
     return ""
 
 
-def is_ours(path: Path) -> bool:
+def is_project_file(path: Path) -> bool:
     """Whether a file is one of the project's programs or of its library."""
     return path.is_relative_to(PACKAGE.parent)
 
 
-def is_users(file: str) -> bool:
+def is_user_file(file: str) -> bool:
     """Whether a file is neither ours nor of an installed package nor of Python itself."""
     path = Path(file)
-    return not (file.startswith("<") or is_ours(path) or is_installed(path))
+    return not (file.startswith("<") or is_project_file(path) or is_installed(path))
 
 
 def shorten(file: str) -> str:

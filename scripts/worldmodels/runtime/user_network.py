@@ -8,13 +8,13 @@ from torch import nn
 
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.library import PACKAGE
-from worldmodels.runtime.plugins import load_module
-from worldmodels.runtime.user_code import describe_error, user_code
+from worldmodels.runtime.user_errors import describe_error, user_code
+from worldmodels.runtime.user_modules import load_module
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def calls_of(vae: nn.Module) -> AbstractContextManager:
+def user_network_code(vae: nn.Module) -> AbstractContextManager:
     """Return a context in which the errors of a user's own V name it; see user_code."""
     cls = type(vae)
     if cls.__module__.partition(".")[0] == PACKAGE.name:
@@ -22,7 +22,7 @@ def calls_of(vae: nn.Module) -> AbstractContextManager:
     return user_code(f"vae.model: {cls.__module__}:{cls.__qualname__}")
 
 
-def find_network_class(model: str, base: type[Network]) -> type[Network]:
+def load_network_class(model: str, base: type[Network]) -> type[Network]:
     """Return the class that vae.model names as module:Class.
 
     Args:
@@ -47,7 +47,7 @@ def find_network_class(model: str, base: type[Network]) -> type[Network]:
 
 
 @torch.no_grad()
-def check_network(vae: nn.Module, model: str) -> None:
+def check_network_shapes(vae: nn.Module, model: str) -> None:
     """Raise UserError if the network's outputs are not shaped as they should be."""
     height, width, channels = vae.image_shape
     images = torch.rand(2, channels, height, width)

@@ -9,10 +9,10 @@ import pytest
 
 from helpers.programs import ROOT
 from worldmodels.envs.making import make_gymnasium
-from worldmodels.runtime import plugins
+from worldmodels.runtime import user_modules
 from worldmodels.runtime.config import EnvConfig, WMVAEConfig
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.plugins import load_module
+from worldmodels.runtime.user_modules import load_module
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def folder(tmp_path, monkeypatch):
         shutil.copy(ROOT / "tests/samples/own/my_env.py", path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("NAMED", "CHECKED"):
-        monkeypatch.setattr(plugins, name, set())
+    for name in ("LOADED_MODULES", "CHECKED_FILES"):
+        monkeypatch.setattr(user_modules, name, set())
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -16,7 +16,7 @@ CODE = {".py", ".so", ".pyd", ".pyc"}
 
 
 def search_path() -> list[str]:
-    """Return where a program looks for modules: plugins.load_module puts the working directory last."""
+    """Return where a program looks for modules: user_modules.load_module puts the working directory last."""
     # Python's own entries begin with a .zip. Snakemake has other entries ahead of them than a program has.
     archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
     start = next((i for i, entry in enumerate(sys.path) if Path(entry).name == archive), 0)
@@ -84,7 +84,7 @@ def files_of(spec: ModuleSpec) -> dict[str, Path]:
     return files
 
 
-def users_files(name: str) -> dict[str, Path]:
+def find_user_files(name: str) -> dict[str, Path]:
     """Return the files that count of a user's module or package, by module and path in it.
 
     These are the module's file or all files of the package, and the same of each module that they import. Installed
@@ -142,4 +142,4 @@ def absolute(level: int, name: str, package: list[str]) -> str:
 def has_source(name: str) -> bool:
     """Whether the code of a user's module is found here, so that edits of it are noticed."""
     module = name.partition(":")[0]
-    return is_standard(module) or bool(users_files(module))
+    return is_standard(module) or bool(find_user_files(module))
