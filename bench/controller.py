@@ -25,7 +25,7 @@ from worldmodels.envs.backends import choose_backend
 from worldmodels.models.controller import flatten_parameters
 from worldmodels.playing.agent import load_agent
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.evaluator import Evaluator, prepare_worker, share_cores
 
 ENV = EnvConfig()
@@ -42,7 +42,7 @@ def population(logdir: str, sigma: float) -> np.ndarray:
 def players(logdir: str, ctrl: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
     """Workers that share the cores as in training."""
     count, threads = share_cores(cores, ctrl)
-    with workers(count, prepare_worker, logdir, ENV, choose_backend(ENV), ctrl, device, threads) as pool:
+    with worker_pool(count, prepare_worker, logdir, ENV, choose_backend(ENV), ctrl, device, threads) as pool:
         list(pool.map(abs, range(100)))  # they start
         yield pool
 
@@ -70,7 +70,7 @@ def main(args) -> None:
             ctrl = WMControllerConfig(time_limit=args.time_limit, lanes=lanes)
             pool = stack.enter_context(players(args.logdir, ctrl, args.device, cores))
             methods[f"ours, {lanes} lanes"] = partial(generation, pool, candidates, lanes)
-        singles = stack.enter_context(workers(cores))
+        singles = stack.enter_context(worker_pool(cores))
         frame_by_frame(singles, args.logdir, cores, 1)  # they start
         methods["gymnasium frame by frame"] = partial(frame_by_frame, singles, args.logdir, cores, 100)
         rates = common.alternate(methods, args.rounds)

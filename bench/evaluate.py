@@ -16,7 +16,7 @@ from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.envs.making import make_gymnasium
 from worldmodels.playing import evaluation
 from worldmodels.runtime.config import EnvConfig
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 
 SEEDS = count(20_000)
 
@@ -53,7 +53,7 @@ def replay(seed: int, actions: list[np.ndarray], env: EnvConfig) -> int:
 
 def main(args) -> None:
     env = EnvConfig(kwargs={"max_episode_steps": args.steps})
-    with workers(args.threads, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
+    with worker_pool(args.threads, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
         list(pool.map(abs, range(100)))  # the workers start
         plans = {}
 

@@ -20,7 +20,7 @@ from common import Goal
 from worldmodels.data.collection import collect_shard
 from worldmodels.envs.backends import choose_backend
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 
 ENV = EnvConfig()
 SHARDS = count()  # every measurement collects other episodes
@@ -52,7 +52,7 @@ def main(args) -> None:
     shard = RolloutsConfig(num_rollouts=ANY, shard_size=args.episodes, seq_len=args.steps, gymnasium_share=0.0)
     # Of the mixed rollouts, as many episodes in gymnasium as the default has.
     mixed = replace(shard, gymnasium_share=RolloutsConfig().gymnasium_share)
-    with workers(cores) as pool:
+    with worker_pool(cores) as pool:
         ours(pool, cores, replace(shard, shard_size=1, seq_len=10))  # the workers import everything
         methods = {
             f"{backend} alone": lambda: common.environment_rate(ENV, backend, cores),

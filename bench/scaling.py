@@ -20,7 +20,7 @@ from worldmodels.envs.backends import choose_backend
 from worldmodels.playing import evaluation
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerConfig
 from worldmodels.runtime.devices import choose_device
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 
 
 def with_workers(args, cores: int) -> dict[str, float]:
@@ -28,14 +28,14 @@ def with_workers(args, cores: int) -> dict[str, float]:
     backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=args.steps)
     shard = RolloutsConfig(num_rollouts=rollouts.ANY, shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
     found = {"environment alone": common.environment_rate(controller.ENV, backend, cores, args.steps)}
-    with workers(cores) as pool:
+    with worker_pool(cores) as pool:
         rollouts.ours(pool, cores, replace(shard, shard_size=1, seq_len=10))
         found["rollouts"] = rollouts.ours(pool, cores, shard)
     candidates = controller.population(args.logdir, ctrl.sigma0)
     with controller.players(args.logdir, ctrl, args.device, cores) as pool:
         found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
     env = EnvConfig(kwargs={"max_episode_steps": args.steps})
-    with workers(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
+    with worker_pool(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
         list(pool.map(abs, range(100)))
         start = common.clock()
         pieces = [list(range(core, cores * evaluation.WIDTH, cores)) for core in range(cores)]

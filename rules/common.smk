@@ -33,7 +33,7 @@ from worldmodels.runtime import (
 )
 from worldmodels.runtime.effects import compared_fields, idle_fields
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.flags import as_flag, flags_text
 from worldmodels.runtime.user_files import has_source
 from worldmodels.runtime.score_text import score_text
@@ -51,7 +51,9 @@ def read_config():
     ]:
         loading.merge_config(values, load_configfile(file))
     loading.merge_config(values, loading.parse_config_arguments(given.config_args))
-    given.config_args = [loading.encode_config_argument(entry) for entry in given.config_args]
+    given.config_args = [
+        loading.encode_config_argument(entry) for entry in given.config_args
+    ]
     return values
 
 
@@ -76,7 +78,9 @@ except UserError as error:
 
 LOGDIR = CONFIG.logdir
 DATA_DIR = CONFIG.data_dir
-SHARDS = range(paths.num_shards(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size))
+SHARDS = range(
+    paths.num_shards(CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size)
+)
 ROLLOUTS = paths.rollout_files(
     DATA_DIR, CONFIG.rollouts.num_rollouts, CONFIG.rollouts.shard_size
 )
@@ -197,7 +201,7 @@ def recorded(command, **texts):
 def code(script, *users):
     """The fingerprint of all code that a script runs, with that of a user's own modules, OF_ENV and its like."""
     named = [module for modules in users for module in modules.values()]
-    return fingerprint(f"{workflow.basedir}/scripts/{script}", *named)
+    return program_fingerprint(f"{workflow.basedir}/scripts/{script}", *named)
 
 
 def harmless_flags(sections):
@@ -320,7 +324,7 @@ def variant_tests(folder, variants):
             )
             try:
                 if not workflow.remote_exec:
-                    preflight.check_recorded(
+                    preflight.check_recorded_actions(
                         ROLLOUT_SUMMARIES[0], controller, CONFIG.env
                     )
             except UserError as error:

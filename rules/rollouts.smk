@@ -19,7 +19,7 @@ CONTROLLER = preflight.controller_settings(CONFIG, controller_memory())
 try:
     # A job on another machine parses this file again, where it is too late.
     if not workflow.remote_exec:
-        preflight.check_recorded(ROLLOUT_SUMMARIES[0], CONTROLLER, CONFIG.env)
+        preflight.check_recorded_actions(ROLLOUT_SUMMARIES[0], CONTROLLER, CONFIG.env)
 except UserError as error:
     sys.exit(f"config: {error}")
 

@@ -12,6 +12,6 @@ from worldmodels.runtime.program import make_parser, run_program
 
 if __name__ == "__main__":
     made = make_parser(__doc__, EnvConfig, RolloutsConfig)
-    preflight.add_flag(made)
+    preflight.add_controller_flag(made)
     made.add_argument("--shard", type=int, help="collect this shard only")
     run_program(made, collect_from_args)

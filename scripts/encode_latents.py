@@ -30,7 +30,7 @@ def main(args) -> None:
     options = role_flags(latents, (RESULT,))
     origin = product_origin(args, [f"{run.logdir}/vae/best.json", *shard_summaries(files)])
     users = own_network_in(weights).values()
-    identity = state_identity(options, *map(file_digest, [weights, *files]), users=users)
+    identity = state_identity(options, *map(file_digest, [weights, *files]), user_modules=users)
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
     counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}

@@ -43,7 +43,7 @@ def main(args) -> None:
     origin = product_origin(args, [*summaries, *(shards if args.shard is None and test.shards > 1 else [])])
     options = role_flags(env, (RESULT,))
     users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
-    identity = state_identity(options, package_versions("gymnasium"), *agent, users=users)
+    identity = state_identity(options, package_versions("gymnasium"), *agent, user_modules=users)
     if args.shard is not None:
         seeds = seeds[args.shard :: test.shards]
         episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, name)

@@ -20,7 +20,7 @@ from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.progress import progress
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.showing.films import label_frames, stack, write_film
 from worldmodels.storage.files import prepare_folder, read_json
 from worldmodels.storage.npz import write_npz
@@ -64,7 +64,7 @@ def main(args) -> None:
     chosen = choose(test["returns"])
     seeds = [test["seeds"][number] for number in chosen.values()]
     env = check_agent(run.logdir, env)
-    with workers(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
+    with worker_pool(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
         episodes = dict(zip(chosen, progress(pool.map(replay_episode, seeds), "replay", len(seeds))))
     world = load_world_model(run.logdir, torch.device("cpu"))
     arrays, films = {}, []

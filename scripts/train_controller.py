@@ -15,7 +15,7 @@ from worldmodels.runtime.identity import product_origin, state_identity
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.settings import RESULT
-from worldmodels.runtime.workers import check_ranks
+from worldmodels.runtime.workers import check_mpi_ranks
 from worldmodels.storage.checkpoints import write_best
 from worldmodels.storage.files import claim_folder
 from worldmodels.training.controller import train_controller
@@ -27,13 +27,13 @@ def main(args) -> None:
     ctrl = section_from_args(args, WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir)
     backend = choose_backend(env)
     log_backend(env)
-    check_ranks(ctrl.workers)
+    check_mpi_ranks(ctrl.workers)
     claim_folder(f"{run.logdir}/ctrl")
     models = [file_digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     origin = product_origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
     options = (role_flags(env, (RESULT,)), role_flags(ctrl, (RESULT,)))
     users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
-    identity = state_identity(run.seed, *options, package_versions(backend), *models, users=users)
+    identity = state_identity(run.seed, *options, package_versions(backend), *models, user_modules=users)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
     write_best(f"{run.logdir}/ctrl", best, origin=origin)
     log.info(

@@ -67,7 +67,7 @@ def main(args) -> None:
     options = role_flags(values, (RESULT,))
     users = own_network_in(weights).values()
     digests = map(file_digest, [weights, *data])
-    identity = state_identity(run.seed, precomputed or args.memory_gb, options, *digests, users=users)
+    identity = state_identity(run.seed, precomputed or args.memory_gb, options, *digests, user_modules=users)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
     best = result["best"] | {"vae": file_digest(weights)}
     write_best(f"{run.logdir}/mdrnn", best, result["history"], origin)

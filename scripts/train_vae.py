@@ -33,7 +33,7 @@ def main(args) -> None:
     # The state may be continued with more epochs, but not with other options, code or rollouts.
     origin = product_origin(args, shard_summaries(files))
     digests = map(file_digest, files)
-    identity = state_identity(run.seed, role_flags(vae, (RESULT,)), *digests, users=vae.modules.values())
+    identity = state_identity(run.seed, role_flags(vae, (RESULT,)), *digests, user_modules=vae.modules.values())
     result = train_vae(files, vae, run.seed, identity, choose_device(run.device))
     best = result["best"] | {"env_steps": count_steps(files)}
     write_best(f"{run.logdir}/vae", best, result["history"], origin, model=vae.model)

@@ -20,7 +20,7 @@ from worldmodels.models.vae import ConvVAE
 from worldmodels.playing.graphed_function import GraphedFunction
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
 from worldmodels.runtime.log import log
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.evaluator import Evaluator, prepare_worker
 from worldmodels.training.graphed_step import GraphedStep
 from worldmodels.training.mdrnn import batch_functions as mdrnn_functions
@@ -183,7 +183,7 @@ def test_the_gpu_drives_as_the_cpu(tiny_run):
     found = []
     for device in ("cpu", "cuda"):
         prepared = (str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
-        with workers(2, prepare_worker, *prepared) as pool:
+        with worker_pool(2, prepare_worker, *prepared) as pool:
             evaluator = Evaluator(pool, ctrl.lanes)
             found.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))
     np.testing.assert_allclose(found[0][0], found[1][0], atol=3.0)

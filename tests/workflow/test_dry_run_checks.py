@@ -42,7 +42,7 @@ def test_a_shard_records_the_actions_and_the_defaults_suit_them(tmp_path):
     recorded = json.loads((tmp_path / "data/00000.json").read_text())["action_space"]
     env = EnvConfig(kwargs={"continuous": False})
     assert recorded == {
-        "text": "Discrete(5)", "size": 5, "continuous": False, "bounded": [], "env": preflight.stamp(env),
+        "text": "Discrete(5)", "size": 5, "continuous": False, "bounded": [], "env": preflight.env_stamp(env),
     }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_shard_records_the_actions_and_the_defaults_suit_them(tmp_path):
 def test_a_dry_run_tells_it_where_rollouts_are_there(tmp_path, flags, message):
     data = tmp_path / "results/carracing/rollouts"
     data.mkdir(parents=True)
-    (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(HUGE, EnvConfig())}))
+    (data / "00000.json").write_text(json.dumps({"action_space": preflight.recorded_actions(HUGE, EnvConfig())}))
     ended = run_snakemake("-n", *flags, "--config", "ctrl={squash: []}", cwd=tmp_path, check=False)
     assert ended.returncode == 1
     line = (ended.stdout + ended.stderr).strip().splitlines()[-1]
@@ -70,7 +70,7 @@ def test_a_dry_run_tells_it_where_rollouts_are_there(tmp_path, flags, message):
 def test_memory_that_grows_with_the_attempt_is_the_jobs_to_know(tmp_path):
     data = tmp_path / "results/carracing/rollouts"
     data.mkdir(parents=True)
-    (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(HUGE, EnvConfig())}))
+    (data / "00000.json").write_text(json.dumps({"action_space": preflight.recorded_actions(HUGE, EnvConfig())}))
     flags = ["--jobs", 1, "--set-resources", "train_controller:mem_mb=500*attempt", "--config", "ctrl={squash: []}"]
     assert run_snakemake("-n", *flags, cwd=tmp_path, check=False).returncode == 0
 
@@ -80,7 +80,7 @@ def test_a_dry_run_of_the_ablation_checks_its_variants(tmp_path):
     data = tmp_path / "results/carracing/rollouts"
     data.mkdir(parents=True)
     many = dataclasses.replace(HUGE, size=2000)
-    (data / "00000.json").write_text(json.dumps({"action_space": preflight.record(many, EnvConfig())}))
+    (data / "00000.json").write_text(json.dumps({"action_space": preflight.recorded_actions(many, EnvConfig())}))
     # 66,000 parameters take 261 GB, the 83,320 with a hidden layer 417 GB.
     flags = ["-n", "--jobs", 1, "--set-resources", "train_controller:mem_mb=300000"]
     values = ["--config", "ctrl={squash: [], features: z}"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 
 # Of tests/samples/syntax.txt, which has every form that Python 3.11 knows.
 SYNTAX = "6b609075bfb3c81108865e30acf87fbf959fd42f897d0dff29939c938b26138a"
@@ -18,9 +18,9 @@ ASK = """
 import json, sys
 sys.path.insert(0, "scripts")
 from pathlib import Path
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.syntax import parse
-programs = {path.name: fingerprint(path) for path in sorted(Path("scripts").glob("*.py"))}
+programs = {path.name: program_fingerprint(path) for path in sorted(Path("scripts").glob("*.py"))}
 digest = parse(Path("tests/samples/syntax.txt").read_bytes()).digest
 print(json.dumps([list(sys.version_info[:2]), "torch" in sys.modules, digest, programs]))
 """
@@ -35,7 +35,7 @@ def interpreters(minor: int) -> list[str]:
 
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
 def test_every_python_gives_the_same_fingerprint(minor):
-    programs = {path.name: fingerprint(path) for path in sorted((ROOT / "scripts").glob("*.py"))}
+    programs = {path.name: program_fingerprint(path) for path in sorted((ROOT / "scripts").glob("*.py"))}
     for python in interpreters(minor):
         answer = subprocess.run([python, "-I", "-c", ASK], capture_output=True, text=True, cwd=ROOT)
         if answer.returncode == 0:

@@ -17,7 +17,7 @@ from worldmodels.playing import evaluation
 from worldmodels.playing.replays import replay_episode
 from worldmodels.runtime.config import WMControllerConfig
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.evaluator import evaluate_in_worker, prepare_worker
 from worldmodels.storage.checkpoints import write_best
 
@@ -27,7 +27,7 @@ def die(seconds):
 
 
 def test_dead_worker_raises_at_once():
-    with workers(2) as pool:
+    with worker_pool(2) as pool:
         jobs = [pool.submit(die, 0), pool.submit(pow, 2, 3)]
         with pytest.raises(BrokenProcessPool):
             for job in jobs:
@@ -39,12 +39,12 @@ def fail(number):
 
 
 def test_error_in_the_preparation_of_a_worker_reaches_its_first_task():
-    with pytest.raises(UserError, match="the port is taken"), workers(1, fail) as pool:
+    with pytest.raises(UserError, match="the port is taken"), worker_pool(1, fail) as pool:
         pool.submit(pow, 2, 3).result(timeout=60)
 
 
 def test_workers_have_one_thread_each():
-    with workers(1) as pool:
+    with worker_pool(1) as pool:
         assert pool.submit(torch.get_num_threads).result(timeout=60) == 1
 
 
@@ -77,7 +77,7 @@ def test_worker_closes_its_environments_as_it_ends(dots, logdir, stage):
     else:
         prepared = evaluation.prepare_worker, logdir, env, "cpu"
         task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replay_episode, 5)
-    with workers(1, *prepared) as pool:
+    with worker_pool(1, *prepared) as pool:
         pool.submit(*task).result(timeout=60)
         starts = Path("starts").read_text()
         assert len(Path("closes").read_text()) == 1  # the first one told that pictures have to be rendered
@@ -90,11 +90,11 @@ def prepare_writer(number: int):
 
 def test_worker_closes_nothing_after_a_task_raised(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with workers(1, prepare_writer) as pool:
+    with worker_pool(1, prepare_writer) as pool:
         assert pool.submit(pow, 2, 3).result(timeout=60) == 8
         with pytest.raises(ZeroDivisionError):
             pool.submit(divmod, 1, 0).result(timeout=60)
     assert not Path("closes").exists()
-    with workers(1, prepare_writer) as pool:
+    with worker_pool(1, prepare_writer) as pool:
         assert pool.submit(pow, 2, 3).result(timeout=60) == 8
     assert Path("closes").exists()

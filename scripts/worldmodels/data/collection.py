@@ -25,7 +25,7 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.paths import num_shards, shard_files, shard_name
 from worldmodels.runtime.program import run_config_from_args
 from worldmodels.runtime.progress import progress
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.storage.files import prepare_folder, write_json
 from worldmodels.storage.npz import write_npz
 
@@ -93,7 +93,7 @@ def collect_shard(
         "versions": package_versions(backend),
         "episodes": dict(sorted(episodes_made.items())),
     }
-    summary["action_space"] = preflight.record(instances.codec.summary, env)
+    summary["action_space"] = preflight.recorded_actions(instances.codec.summary, env)
     if agent:
         summary["agent"] = agent.record
     summary |= origin or {}
@@ -191,7 +191,7 @@ def generate_rollouts(
     of_env = {"env_name": env.id, "env_kwargs": env.kwargs}
     rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len, **of_env)
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
-    with workers(max(1, min(num_workers, len(shards)))) as pool:
+    with worker_pool(max(1, min(num_workers, len(shards)))) as pool:
         arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
         jobs = [pool.submit(collect_claimed_shard, *each) for each in arguments]
         return [job.result() for job in progress(jobs, "rollouts")]
@@ -203,7 +203,7 @@ def collect_from_args(args: argparse.Namespace, load_agent: Callable[[str], Agen
     env = section_from_args(args, EnvConfig)
     rollouts = section_from_args(args, RolloutsConfig, env_name=env.id, env_kwargs=env.kwargs)
     instances = Instances(env)
-    preflight.check_flag(args.controller, instances.codec.summary)
+    preflight.check_controller_flag(args.controller, instances.codec.summary)
     check_noise(rollouts, instances.codec)
     prepare_folder(run.data_dir)
     log_backend(env)

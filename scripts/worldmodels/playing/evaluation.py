@@ -17,7 +17,7 @@ from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.devices import choose_device, worker_device
 from worldmodels.runtime.log import log
 from worldmodels.runtime.progress import progress
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.storage.checkpoints import save_checkpoint
 from worldmodels.storage.files import read_json
 from worldmodels.storage.states import load_state
@@ -112,7 +112,7 @@ def evaluate(
     if len(left) < len(seeds):
         log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
     count = max(1, min(cores, len(left)))
-    with workers(count, prepare_worker, logdir, env, device) as pool:
+    with worker_pool(count, prepare_worker, logdir, env, device) as pool:
         jobs = [pool.submit(evaluate_in_worker, piece) for piece in split_seeds(left, count)]
 
         def finished() -> Iterator[int]:

@@ -21,7 +21,7 @@ __getattr__, __all__ = lazily(
             "WMVAEConfig",
         ],
         "loading": ["load_config"],
-        "fingerprint": ["fingerprint"],
+        "fingerprint": ["program_fingerprint"],
         "program": ["make_parser", "run_program"],
     },
 )

@@ -13,7 +13,7 @@ from worldmodels.runtime.syntax import code_of
 from worldmodels.runtime.user_files import find_user_files
 
 
-def fingerprint(script: str | Path, *modules: str) -> str:
+def program_fingerprint(script: str | Path, *modules: str) -> str:
     """Return 16 hexadecimal digits that change when what the script runs changes.
 
     Args:

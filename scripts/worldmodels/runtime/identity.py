@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from worldmodels.runtime.digests import file_digest
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.paths import input_name
 
 
-def state_identity(*parts: Any, users: Iterable[str] = ()) -> str:
+def state_identity(*parts: Any, user_modules: Iterable[str] = ()) -> str:
     """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs).
 
     Args:
-        users: modules of a user's own that the program runs.
+        user_modules: modules of a user's own that the program runs.
     """
-    text = "\n".join([fingerprint(sys.argv[0], *users), *map(str, parts)])
+    text = "\n".join([program_fingerprint(sys.argv[0], *user_modules), *map(str, parts)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

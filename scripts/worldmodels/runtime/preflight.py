@@ -115,7 +115,7 @@ def control_group_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = 
 
 
 def controller_settings(loaded: types.SimpleNamespace, memory: float | None = None) -> dict:
-    """What `check` needs of a checked configuration (config.load), and the bytes of memory that C's job will have."""
+    """Return what `check_controller` needs: C's settings, and the bytes of memory that C's job will have."""
     ctrl = loaded.ctrl
     return {
         "squash": ctrl.squash,
@@ -128,48 +128,48 @@ def controller_settings(loaded: types.SimpleNamespace, memory: float | None = No
     }
 
 
-def check(controller: dict, actions: Actions) -> None:
+def check_controller(controller: dict, actions: Actions) -> None:
     """Raise UserError if C's settings (controller_settings) suit neither the actions nor the memory."""
     check_squash(controller["squash"], actions)
     shape = (controller[key] for key in ("features", "hidden", "latent_size", "hidden_size"))
     check_covariance(count_parameters(*shape, actions.size), controller["cma"], controller["memory"])
 
 
-def add_flag(parser: argparse.ArgumentParser) -> None:
+def add_controller_flag(parser: argparse.ArgumentParser) -> None:
     """The flag that carries C's settings to the rollouts' program."""
     parser.add_argument(
         "--controller", default="", metavar="JSON", help="C's settings, to be checked against the environment's actions"
     )
 
 
-def check_flag(text: str, actions: Actions) -> None:
-    """`check` for the value of the flag; without a value there is nothing to check."""
+def check_controller_flag(text: str, actions: Actions) -> None:
+    """`check_controller` for the value of the flag; without a value there is nothing to check."""
     if not text:
         return
     try:
-        check(json.loads(text), actions)
+        check_controller(json.loads(text), actions)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"--controller: expected JSON as the workflow writes it, found {text!r} ({error!r})") from None
 
 
-def record(actions: Actions, env: Section) -> dict:
+def recorded_actions(actions: Actions, env: Section) -> dict:
     """What a shard's summary keeps of the actions: with a stamp of the environment that has them."""
-    return {**dataclasses.asdict(actions), "env": stamp(env)}
+    return {**dataclasses.asdict(actions), "env": env_stamp(env)}
 
 
-def stamp(env: Any) -> str:
+def env_stamp(env: Any) -> str:
     """16 hexadecimal digits that change with the environment's configuration and with the user's code of it."""
     text = f"{role_flags(env)}\n{modules_fingerprint(*env.modules.values())}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_recorded(summary: str | Path, controller: dict, env: Section) -> None:
-    """`check` with the actions in a shard's summary, if there is one and it is of this very environment."""
+def check_recorded_actions(summary: str | Path, controller: dict, env: Section) -> None:
+    """`check_controller` with the actions in a shard's summary, if there is one and it is of this very environment."""
     try:
         recorded = json.loads(Path(summary).read_text(encoding="utf-8"))["action_space"]
         actions = Actions(*(recorded[f.name] for f in dataclasses.fields(Actions)))
         of_env = recorded["env"]
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or made otherwise: the rollouts' job will check
         return
-    if of_env == stamp(env):
-        check(controller, actions)
+    if of_env == env_stamp(env):
+        check_controller(controller, actions)

@@ -24,7 +24,7 @@ END: Finalize | None = None  # what this worker calls when it ends
 
 
 @contextmanager
-def workers(count: int, prepare: Callable | None = None, *arguments, kind: str = "processes") -> Iterator[Executor]:
+def worker_pool(count: int, prepare: Callable | None = None, *arguments, kind: str = "processes") -> Iterator[Executor]:
     """A pool of workers that each call prepare(number of the worker, *arguments) first.
 
     Args:
@@ -108,7 +108,7 @@ def start(number: int, prepare: Callable | None, arguments: tuple) -> None:
 
 def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
     """The ranks of this MPI job; the program must have been started with `python -m mpi4py.futures`."""
-    check_ranks("mpi")
+    check_mpi_ranks("mpi")
     from mpi4py.futures import MPIPoolExecutor
 
     class RankPool(MPIPoolExecutor):
@@ -120,7 +120,7 @@ def mpi_pool(prepare: Callable | None, arguments: tuple) -> Executor:
     return RankPool(initializer=start_rank, initargs=(prepare, arguments))
 
 
-def check_ranks(kind: str) -> None:
+def check_mpi_ranks(kind: str) -> None:
     """Make sure that this process is the first of several ranks, if workers of this kind are ranks.
 
     Raises:

@@ -22,9 +22,9 @@ from worldmodels.runtime.interrupts import Interrupted
 from worldmodels.runtime.log import log
 from worldmodels.runtime.preflight import check_covariance
 from worldmodels.runtime.progress import progress
-from worldmodels.runtime.reports import log_generation
 from worldmodels.runtime.settings import result_values
-from worldmodels.runtime.workers import workers
+from worldmodels.runtime.training_log import log_generation
+from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.base import Search, check_returns
 from worldmodels.search.cma_es import CMAES
 from worldmodels.search.evaluator import Evaluator, Result, prepare_worker, share_cores
@@ -277,7 +277,7 @@ def train_controller(
         told = "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more"
         log.info(told, count, threads)
     prepared = (config.logdir, env, backend, config, device, threads)
-    with workers(count, prepare_worker, *prepared, kind=config.workers) as pool:
+    with worker_pool(count, prepare_worker, *prepared, kind=config.workers) as pool:
         training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
         state = None
         if config.noreload:

@@ -14,8 +14,8 @@ from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import WMMDNRNNConfig
-from worldmodels.runtime.reports import log_mdrnn_epoch
 from worldmodels.runtime.settings import result_values
+from worldmodels.runtime.training_log import log_mdrnn_epoch
 from worldmodels.training.graphed_step import GraphedStep
 from worldmodels.training.loop import TrainingLoop
 

@@ -15,8 +15,8 @@ from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE, make_vae, to_images, vae_loss_terms
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import WMVAEConfig
-from worldmodels.runtime.reports import log_vae_epoch, warn_about_kl
 from worldmodels.runtime.settings import result_values
+from worldmodels.runtime.training_log import log_vae_epoch, warn_about_kl
 from worldmodels.runtime.user_network import user_network_code
 from worldmodels.training.graphed_step import GraphedStep, compile_for_gpu
 from worldmodels.training.loop import TrainingLoop

@@ -227,7 +227,7 @@ def test_the_rollouts_program_starts_no_environment_in_vain(dots, tmp_path, chan
     collect_from_args(parser.parse_args([*shlex.split(role_flags(env)), *flags]))
     assert len(dots.STARTS) == 1 + starts  # the very first one told that pictures have to be rendered
     assert set(map(id, dots.STARTS)) == set(map(id, dots.CLOSES))
-    assert read_json(data / "00000.json")["action_space"]["env"] == preflight.stamp(env)
+    assert read_json(data / "00000.json")["action_space"]["env"] == preflight.env_stamp(env)
 
 
 @pytest.fixture(scope="module")

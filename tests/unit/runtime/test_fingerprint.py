@@ -7,7 +7,7 @@ import pytest
 
 from helpers.programs import ROOT
 from worldmodels.runtime import library
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.library import PACKAGE, program_modules
 from worldmodels.runtime.syntax import parse, serialize
 
@@ -86,7 +86,7 @@ def sample(tmp_path, monkeypatch) -> Path:
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    return {path.stem: fingerprint(path) for path in folder.glob("*.py")}
+    return {path.stem: program_fingerprint(path) for path in folder.glob("*.py")}
 
 
 @pytest.mark.parametrize("edit", EDITS)

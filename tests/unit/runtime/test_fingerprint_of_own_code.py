@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.programs import ROOT
-from worldmodels.runtime.fingerprint import fingerprint
+from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.user_files import find_user_files, has_source
 
 
@@ -30,7 +30,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 def count(*users: str) -> str:
     importlib.invalidate_caches()
-    return fingerprint(ROOT / "scripts/train_vae.py", *users)
+    return program_fingerprint(ROOT / "scripts/train_vae.py", *users)
 
 
 # What is named, the files, and the file that is edited.

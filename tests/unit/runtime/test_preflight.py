@@ -99,14 +99,14 @@ def test_control_groups_of_both_versions_and_of_parents_count(tmp_path):
 def test_action_space_of_another_environment_is_ignored(tmp_path):
     settings = preflight.controller_settings(load_config({}))
     path = tmp_path / "00000.json"
-    preflight.check_recorded(path, settings, EnvConfig())  # there is none
+    preflight.check_recorded_actions(path, settings, EnvConfig())  # there is none
     for content in [
         "",
         "{}",
         '{"action_space": {"size": 3}}',
-        json.dumps({"action_space": preflight.record(HUGE, EnvConfig())}),
+        json.dumps({"action_space": preflight.recorded_actions(HUGE, EnvConfig())}),
     ]:
         path.write_text(content)
-        preflight.check_recorded(path, settings, EnvConfig(id="Other-v0"))
+        preflight.check_recorded_actions(path, settings, EnvConfig(id="Other-v0"))
     with pytest.raises(UserError, match=r"ctrl\.squash: expected none"):
-        preflight.check_recorded(path, settings, EnvConfig())
+        preflight.check_recorded_actions(path, settings, EnvConfig())
