@@ -23,6 +23,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from worldmodels.runtime import (
     config as sections,
+    config_arguments,
     interrupts,
     loading,
     locks,
@@ -49,10 +50,12 @@ def read_config():
         *([] if given.replace_workflow_config else [shipped]),
         *given.configfiles,
     ]:
-        loading.merge_config(values, load_configfile(file))
-    loading.merge_config(values, loading.parse_config_arguments(given.config_args))
+        config_arguments.merge_config(values, load_configfile(file))
+    config_arguments.merge_config(
+        values, config_arguments.parse_config_arguments(given.config_args)
+    )
     given.config_args = [
-        loading.encode_config_argument(entry) for entry in given.config_args
+        config_arguments.encode_config_argument(entry) for entry in given.config_args
     ]
     return values
 

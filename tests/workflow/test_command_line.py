@@ -7,7 +7,7 @@ import pytest
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from helpers.programs import ROOT
-from worldmodels.runtime.loading import encode_config_argument, parse_config_arguments
+from worldmodels.runtime.config_arguments import encode_config_argument, parse_config_arguments
 
 QUOTED = ("'@foo'", '"2024_01"', 'it\'s $(touch broken) "a"', '{a: "{x} \'\\\\"}', '"a\\nb"', "a\nb")
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from worldmodels.runtime.checks import suggestion
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.settings import nearest
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ def check_cma(options: dict, pop_size: int) -> None:
         if name in REFUSED:
             raise UserError(f"ctrl.cma: {name} is not taken: {REFUSED[name]}")
         if name not in TAKEN:
-            raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{nearest(name, [*TAKEN, *REFUSED])}")
+            raise UserError(
+                f"ctrl.cma: expected options of pycma, found {name!r}{suggestion(name, [*TAKEN, *REFUSED])}"
+            )
         if not TAKEN[name].fits(value):
             raise UserError(f"ctrl.cma: {name}: expected {TAKEN[name].words}, found {value!r}")
         needed, wanted = NEEDS.get(name, (name, value))

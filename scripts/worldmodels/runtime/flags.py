@@ -7,36 +7,52 @@ import argparse
 import dataclasses
 import shlex
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_origin
 
+from worldmodels.runtime.checks import check_value
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.settings import BUDGET, RESULT, Section, check_value, config_key, settable
+from worldmodels.runtime.settings import BUDGET, RESULT, Section, config_key, default_of, settable
 from worldmodels.runtime.values import from_text, to_text
+
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false", list: "LIST", dict: "MAPPING"}
 
 
 def flag_name(cls: type[Section], f: dataclasses.Field) -> str:
-    """The command-line flag of a field."""
+    """Return the command-line flag of a field."""
     return f"--{cls.prefix}{config_key(f).replace('_', '-')}"
 
 
 def role_flags(section: Section, roles: tuple[str, ...] = (RESULT, BUDGET)) -> str:
-    """The fields of these roles as flags, see `flags`."""
+    """Return the fields of these roles as flags, see `flags_text`."""
     return flags_text(section, [f.name for f in settable(type(section)) if f.metadata["role"] in roles])
 
 
 def flags_text(section: Section, names: Collection[str]) -> str:
-    """These fields as shell-quoted `--flag value` pairs, sorted: one value, one spelling, whatever YAML said."""
+    """Return the fields of these names as shell-quoted `--flag value` pairs, sorted.
+
+    Equal values give equal text, however the configuration spells them.
+    """
     pairs = {flag_name(type(section), f): getattr(section, f.name) for f in settable(type(section)) if f.name in names}
     return " ".join(as_flag(name, value) for name, value in sorted(pairs.items()))
 
 
 def as_flag(name: str, value: Any) -> str:
-    """A shell-quoted `--flag value`, with = where the value would be taken for a flag."""
-    between = "=" if isinstance(value, str) and value.startswith("-") else " "
-    return f"{name}{between}{shlex.quote(to_text(value))}"
+    """Return a shell-quoted `--flag value`, with = where argparse would take the value for a flag."""
+    separator = "=" if isinstance(value, str) and value.startswith("-") else " "
+    return f"{name}{separator}{shlex.quote(to_text(value))}"
 
 
 def parse_flag(f: dataclasses.Field, text: str, name: str) -> Any:
+    """Return the value of a flag.
+
+    Args:
+        f: the flag's field.
+        text: what stands on the command line: text as it is, any other value as JSON.
+        name: the flag, for the message.
+
+    Raises:
+        UserError: the field takes no such value.
+    """
     if f.type is str:
         return check_value(f, text, name)
     try:
@@ -46,32 +62,47 @@ def parse_flag(f: dataclasses.Field, text: str, name: str) -> Any:
     return check_value(f, value, name)
 
 
+class FlagReader:
+    """The `type` of a flag in argparse: turns its text into a value and words its errors."""
+
+    def __init__(self, f: dataclasses.Field, name: str) -> None:
+        self.field, self.name = f, name
+
+    def __call__(self, text: str) -> Any:
+        try:
+            return parse_flag(self.field, text, self.name)
+        except UserError as error:  # argparse puts the flag's name in front
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{self.name}: ")) from None
+
+
+def metavar(f: dataclasses.Field) -> str:
+    """Return what stands for a flag's value in --help."""
+    if f.metadata["choices"] and f.type is str:
+        return "|".join(f.metadata["choices"])
+    return METAVARS[get_origin(f.type) or f.type]
+
+
 def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
-    """Add one flag a field, with the field's help, default and checks."""
-
-    def reader(f: dataclasses.Field, name: str):
-        def read(text: str) -> Any:
-            try:
-                return parse_flag(f, text, name)
-            except UserError as error:
-                raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name}: ")) from None
-
-        return read
-
-    group = parser.add_argument_group(f"options of {cls.section or 'the run'}")
+    """Add a flag for each field of a section, with the field's help, default and checks."""
+    group = parser.add_argument_group(f"settings of {cls.section or 'the run'}")
     for f in settable(cls):
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
-        name = flag_name(cls, f)
+        name, default = flag_name(cls, f), default_of(f)
         group.add_argument(
             name,
             dest=f"{cls.section}.{f.name}",
-            type=reader(f, name),
+            type=FlagReader(f, name),
             default=default,
-            metavar="|".join(f.metadata["choices"]) if f.metadata["choices"] else "VALUE",
-            help=f"{f.metadata['help']} (default: {to_text(default)})".replace("%", "%%"),
+            metavar=metavar(f),
+            help=f"{f.metadata['help']} Default: {to_text(default) or 'none'}".replace("%", "%%"),
         )
 
 
-def section_from_args(args: argparse.Namespace, cls: type[Section], **others: Any) -> Any:
-    """The dataclass from parsed flags; `others` are the fields configured elsewhere."""
-    return cls(**{f.name: getattr(args, f"{cls.section}.{f.name}") for f in settable(cls)}, **others)
+def section_from_args(args: argparse.Namespace, cls: type[Section], **elsewhere: Any) -> Any:
+    """Return a section from parsed flags.
+
+    Args:
+        args: the flags, see add_flags.
+        cls: the section's class.
+        elsewhere: values of the fields that are configured elsewhere.
+    """
+    return cls(**{f.name: getattr(args, f"{cls.section}.{f.name}") for f in settable(cls)}, **elsewhere)

@@ -1,24 +1,22 @@
-"""What a configuration section is made of: fields with bounds, their checks, and the flags made from them.
+"""What a configuration section is made of: dataclass fields with a help text, bounds, and a role in staleness.
 
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
 import copy
 import dataclasses
-import difflib
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar
 
-from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.values import SCALARS, to_text
+from worldmodels.runtime.checks import check_value
+from worldmodels.runtime.values import to_text
 
-# How a field takes part in staleness.
+# The roles of a field in staleness.
 RESULT = "result"  # changes the stage's result: a new value makes the stage stale
-BUDGET = "budget"  # how long to go on: a new value makes the stage stale, but it continues from its saved state
-COUNT = "count"  # how many files a stage makes: changes none of them, and shows in the inputs of what reads them
+BUDGET = "budget"  # how long the stage goes on: a new value makes it stale, and it continues from its saved state
+COUNT = "count"  # how many files a stage writes: a new value changes none of them, but the inputs of later stages
 RUNTIME = "runtime"  # cannot change a result: never makes anything stale
-ELSEWHERE = "elsewhere"  # a field of the specification that is configured in another section, or read from a file
+ELSEWHERE = "elsewhere"  # a field of the specification whose value comes from another section or from a file
 
 
 def setting(
@@ -34,59 +32,82 @@ def setting(
     suited: dict | None = None,
     unless: dict | None = None,
 ) -> Any:
-    """A dataclass field with its documentation, its bounds (low <= value <= high, value > above) and its role."""
-    bounds = dict(low=low, above=above, high=high, choices=choices)
-    metadata = dict(help=help, **bounds, role=role, home=home, suited=suited, unless=unless)
+    """Return a dataclass field with its documentation, its bounds and its role.
+
+    Args:
+        default: the field's default. Each section gets a copy of it.
+        help: what the setting means, in sentences.
+        low: the least value.
+        above: a bound that every value exceeds.
+        high: the greatest value.
+        choices: all values, of text.
+        role: how the field takes part in staleness.
+        home: where the value comes from if the field is not set in this section.
+        suited: see `suited`.
+        unless: see `suited`.
+    """
+    bounds = {"low": low, "above": above, "high": high, "choices": choices}
+    metadata = {"help": help, **bounds, "role": role, "home": home, "suited": suited, "unless": unless}
     if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+        return field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def suited(known: dict[str, Any], other: Any, help: str, unless: dict | None = None, **bounds: Any) -> Any:
-    """A field whose default, null, means what suits the environment.
+def suited(by_env: dict[str, Any], otherwise: Any, help: str, unless: dict | None = None, **bounds: Any) -> Any:
+    """Return a field whose default, null, means the value that suits the environment.
 
     Args:
-        known: environment id -> value. The section has a field env_name, elsewhere(..., "env.id").
-        other: the value for any other environment; None stays None.
-        unless: arguments of the environment (env.kwargs) with any of which the known values do not suit it. The section
-            then has a field env_kwargs, elsewhere(..., "env.kwargs").
+        by_env: environment id -> value. The section has a field env_name, elsewhere(..., "env.id").
+        otherwise: the value for all environments that by_env does not name. None stays None.
+        help: what the setting means, in sentences. What null means is added.
+        unless: arguments of the environment (env.kwargs). With any of them, `otherwise` holds for the environments of
+            by_env, too. The section then has a field env_kwargs, elsewhere(..., "env.kwargs").
+        bounds: further arguments of `setting`.
     """
-    for name, value in known.items():
-        help += f". null: {to_text(value)} in {name}"
+    for name, value in by_env.items():
+        help += f" null: {to_text(value)} in {name}"
     for argument, value in (unless or {}).items():
-        help += f" (but not with kwargs {argument}: {to_text(value)})"
-    rest = "never" if other is None else to_text(other)
-    return setting(None, f"{help}, else {rest}", suited={**known, "": other}, unless=unless, **bounds)
+        help += f" (without kwargs {argument}: {to_text(value)})"
+    help += f", {'never' if otherwise is None else to_text(otherwise)} elsewhere."
+    return setting(None, help, suited={**by_env, "": otherwise}, unless=unless, **bounds)
 
 
 def elsewhere(default: Any, home: str) -> Any:
-    """A field of the specification whose value comes from `home`, not from this section."""
-    return setting(default, f"comes from {home}", role=ELSEWHERE, home=home)
+    """Return a field of the specification whose value comes from `home` and is not set in this section."""
+    return setting(default, f"Comes from {home}.", role=ELSEWHERE, home=home)
 
 
 def extra() -> Any:
-    return setting({}, "additional parameters of your own, kept with the configuration and readable as its attributes")
+    """Return the field for a user's own parameters."""
+    return setting({}, "Parameters of your own. They are saved with the configuration and read as its attributes.")
 
 
 @dataclass
 class Section:
-    """Base of all sections: checks its values when built; keys of `extra` read like attributes."""
+    """Base of all sections: checks its values when built. Keys of `extra` read like attributes.
+
+    Attributes:
+        section: the section's name in the configuration.
+        prefix: begins the section's flags.
+    """
 
     section: ClassVar[str] = ""
-    prefix: ClassVar[str] = ""  # of the section's flags
+    prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            value, suits = getattr(self, f.name), f.metadata["suited"]
-            if value is None and suits:
-                value = copy.copy(suits.get(self.suits_as(f), suits[""]))
+            value = getattr(self, f.name)
+            if value is None and f.metadata["suited"]:
+                value = self.suited_value(f)
             setattr(self, f.name, check_value(f, value, f"{self.section}.{config_key(f)}".lstrip(".")))
 
-    def suits_as(self, f: dataclasses.Field) -> str:
-        """The environment id whose values suit this environment; empty: none's."""
-        unless = f.metadata["unless"] or {}
-        given = self.env_kwargs if unless else {}
-        return "" if any(given.get(argument) == value for argument, value in unless.items()) else self.env_name
+    def suited_value(self, f: dataclasses.Field) -> Any:
+        """Return what null means for a field in this section's environment; see `suited`."""
+        by_env, unless = f.metadata["suited"], f.metadata["unless"] or {}
+        env_kwargs = self.env_kwargs if unless else {}
+        if any(env_kwargs.get(argument) == value for argument, value in unless.items()):
+            return copy.copy(by_env[""])
+        return copy.copy(by_env.get(self.env_name, by_env[""]))
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("extra", {})
@@ -95,93 +116,25 @@ class Section:
         raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
     def to_dict(self) -> dict:
+        """Return all fields as a dictionary of plain values."""
         return dataclasses.asdict(self)
 
 
-def check_value(f: dataclasses.Field, value: Any, name: str) -> Any:
-    """The value as the field's type, or UserError naming the key, what was expected and what was found."""
-    meta, kind = f.metadata, get_origin(f.type) or f.type
-    if value is None and meta["suited"]:
-        return value
-    expected = kind.__name__ if not get_args(f.type) else f"list of {get_args(f.type)[0].__name__}"
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        hint = ""
-        if isinstance(value, str) and kind in (int, float):
-            hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if "e" in value.lower() else ""
-        if kind is str and value is not None and not isinstance(value, (dict, list)):
-            hint = f" (unquoted, YAML reads it as no text: quote it, with --config in two kinds, as '{name}=\"...\"')"
-        raise UserError(f"{name}: expected {expected}, found {value!r}{hint}")
-    if kind is dict:
-        check_plain(value, name)
-    if kind is list:
-        item = get_args(f.type)[0]
-        value = [float(v) if item is float and type(v) is int else v for v in value]
-        for v in value:
-            if type(v) is not item:
-                raise UserError(f"{name}: expected a {expected}, found {v!r} in it")
-    for v in value if kind is list else [value]:
-        if isinstance(v, str) and "\0" in v:
-            raise UserError(f"{name}: expected text without the character NUL, found {v!r}")
-        if meta["choices"] and v not in meta["choices"]:
-            raise UserError(
-                f"{name}: expected one of {', '.join(meta['choices'])}, found {v!r}{nearest(v, meta['choices'])}"
-            )
-        if kind is float and not math.isfinite(v):
-            raise UserError(f"{name}: expected a finite number, found {v}")
-        for bound, words in (("low", "at least"), ("high", "at most"), ("above", "more than")):
-            limit = meta[bound]
-            if limit is None:
-                continue
-            if (bound == "low" and v < limit) or (bound == "high" and v > limit) or (bound == "above" and v <= limit):
-                raise UserError(f"{name}: expected {words} {limit}, found {v}")
-    return value
-
-
-MOST_LEVELS = 50  # of nested values, as a mapping that contains itself has no end of them
-
-
-def check_plain(value: Any, name: str, place: str = "", level: int = 0) -> None:
-    """Raise UserError if a value, anywhere in it, cannot be passed to a program as text.
-
-    Args:
-        name: the key in the configuration.
-        place: where in its value this one lies, as `start` or `gains.0`.
-    """
-    at = f" at {place}" if place else ""
-    if level > MOST_LEVELS:
-        raise UserError(f"{name}: expected at most {MOST_LEVELS} nested levels, found more")
-    if isinstance(value, list):
-        for number, part in enumerate(value):
-            check_plain(part, name, f"{place}[{number}]", level + 1)
-    elif isinstance(value, dict):
-        for given, part in value.items():
-            if not level and not isinstance(given, str):
-                raise UserError(f"{name}: expected text as keys, found {given!r}; quote it")
-            if not isinstance(given, SCALARS):
-                raise UserError(f"{name}: expected text or numbers as keys, found {given!r}{at}; quote it")
-            check_plain(part, name, f"{place}.{given}".lstrip("."), level + 1)
-    elif not isinstance(value, SCALARS):
-        known = "text, numbers, true, false, null, lists and mappings"
-        raise UserError(f"{name}: expected {known}, found {value!r}{at}; quote it to pass it as text")
-
-
-def nearest(word: Any, known: Any) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
 def settable(cls: type[Section]) -> list[dataclasses.Field]:
-    """The fields that are configured in this section."""
+    """Return the fields that are configured in this section."""
     return [f for f in dataclasses.fields(cls) if f.metadata["role"] != ELSEWHERE]
 
 
 def config_key(f: dataclasses.Field) -> str:
-    """The field's name in config.yaml: `import_` is `import`, which Python keeps for itself."""
+    """Return the name of a field in config.yaml: `import_` is `import`, which is a keyword of Python."""
     return f.name.rstrip("_")
 
 
+def default_of(f: dataclasses.Field) -> Any:
+    """Return the default of a field."""
+    return f.default if f.default is not dataclasses.MISSING else f.default_factory()
+
+
 def result_values(section: Section) -> dict:
-    """The section's values that shape its result, as a checkpoint keeps them: no paths, no devices."""
+    """Return the values that shape the section's result, as a checkpoint keeps them: no paths, no devices."""
     return {f.name: getattr(section, f.name) for f in settable(type(section)) if f.metadata["role"] == RESULT}

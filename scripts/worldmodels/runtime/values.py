@@ -7,38 +7,39 @@ import json
 from typing import Any
 
 SCALARS = (str, int, float, bool, type(None))
-PAIRS = "!pairs"  # what stands for a mapping whose keys are not all text, which JSON does not have
+PAIRS = "!pairs"  # stands for a mapping with keys other than text, which JSON does not have
 
 
 def encode_pairs(value: Any) -> Any:
-    """The value with each mapping that has other keys than text as {"!pairs": [[key, value], ...]}."""
+    """Return a value with each mapping that has other keys than text as {"!pairs": [[key, value], ...]}."""
     if isinstance(value, list):
-        return [encode_pairs(part) for part in value]
+        return [encode_pairs(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if all(isinstance(given, str) for given in value) and PAIRS not in value:
-        return {given: encode_pairs(part) for given, part in value.items()}
-    return {PAIRS: sorted(([given, encode_pairs(part)] for given, part in value.items()), key=json.dumps)}
+    if all(isinstance(key, str) for key in value) and PAIRS not in value:
+        return {key: encode_pairs(item) for key, item in value.items()}
+    return {PAIRS: sorted(([key, encode_pairs(item)] for key, item in value.items()), key=json.dumps)}
+
+
+def decode_pairs(mapping: dict) -> dict:
+    """Return the mapping that encode_pairs turned into {"!pairs": ...}; any other mapping as it is."""
+    if list(mapping) != [PAIRS]:
+        return mapping
+    try:
+        return dict(mapping[PAIRS])
+    except TypeError as error:
+        raise ValueError(f"{PAIRS}: {error}") from None
 
 
 def to_text(value: Any) -> str:
-    """The value as JSON, its keys sorted, see `encode`; text as it stands."""
+    """Return text as it is, and any other value as JSON with sorted keys; see `encode_pairs`."""
     return value if isinstance(value, str) else json.dumps(encode_pairs(value), sort_keys=True)
 
 
 def from_text(text: str) -> Any:
-    """What to_text turned into JSON.
+    """Return the value that to_text turned into JSON.
 
     Raises:
         ValueError: the text is no JSON.
     """
-
-    def decode(mapping: dict) -> dict:
-        if list(mapping) != [PAIRS]:
-            return mapping
-        try:
-            return dict(mapping[PAIRS])
-        except TypeError as error:
-            raise ValueError(f"{PAIRS}: {error}") from None
-
-    return json.loads(text, object_hook=decode)
+    return json.loads(text, object_hook=decode_pairs)

@@ -17,11 +17,12 @@ from worldmodels.runtime.config import (
     WMMDNRNNConfig,
     WMVAEConfig,
 )
+from worldmodels.runtime.config_arguments import parse_config_arguments
 from worldmodels.runtime.config_file import as_yaml
 from worldmodels.runtime.effects import compared_fields
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import add_flags, role_flags, section_from_args
-from worldmodels.runtime.loading import load_config, parse_config_arguments
+from worldmodels.runtime.loading import load_config
 from worldmodels.runtime.paths import normal_path, num_shards, rollout_files
 from worldmodels.runtime.settings import BUDGET, RESULT, RUNTIME, settable
 from worldmodels.runtime.values import from_text, to_text
