@@ -4,8 +4,9 @@
 #   snakemake --cores 8 vae                         up to a stage: rollouts, vae, latents, mdrnn, ctrl, evaluate, figures
 #   snakemake --cores 8 --configfile presets/smoke.yaml
 #   snakemake --report report.html                  then: look at it
+#   snakemake --list                                every rule and what it does
 #
-# Every knob is in config.yaml; a stage's rule is in rules/<stage>.smk.
+# Every knob is in config.yaml. A stage's rules are in rules/<stage>.smk, what they share is in rules/common/.
 
 from snakemake.utils import min_version
 
@@ -15,7 +16,11 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
-include: "rules/common.smk"
+include: "rules/common/configuration.smk"
+include: "rules/common/staleness.smk"
+include: "rules/common/resources.smk"
+include: "rules/common/report.smk"
+include: "rules/common/last_words.smk"
 
 
 if SEEDS:
@@ -24,7 +29,8 @@ if SEEDS:
 
 else:
 
-    include: "rules/rollouts.smk"
+    include: "rules/targets.smk"
+    include: "rules/agent_rollouts.smk" if AGENT_DRIVES else "rules/rollouts.smk"
     include: "rules/vae.smk"
     include: "rules/latents.smk"
     include: "rules/mdrnn.smk"
@@ -34,21 +40,8 @@ else:
     include: "rules/ablation.smk"
 
 
-onstart:
-    claim_folders(workflow.dag.needrun_jobs())
-
-
-# What went wrong, in one line a job, is the last thing to be seen: after Snakemake's own last words.
-onerror:
-    atexit.register(report_errors)
-
-
-# And the score, and where to look, if this run made one.
-onsuccess:
-    atexit.register(report_score)
-
-
 rule all:
+    """Make everything: the agent, its test and all figures. Of a sweep: every run as far as its test, and the scores."""
     default_target: True
     input:
         f"{LOGDIR}/seeds.json" if SEEDS else PRODUCTS + FIGURES,

@@ -2,24 +2,20 @@
 # consumes: V, M
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
-# With workers on the ranks of an MPI job: one rank that asks and one for each worker, a core each, on any nodes.
+import shutil
+
+# Workers are processes of the job, or the ranks of an MPI job: a rank that asks and a rank for each worker, with a core
+# each, on any nodes.
 MPI = CONFIG.ctrl.workers == "mpi"
-MPI_JOB = {
+MPI_RESOURCES = {
     "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",
     "tasks": CONFIG.ctrl.max_workers + 1,
     "mem_mb_per_cpu": growing(1000),
 }
 
 
-rule ctrl:
-    """Train C, the controller (a target)."""
-    input:
-        f"{C}.tar",
-        f"{C}.json",
-        f"{LOGDIR}/ctrl/history.csv",
-
-
 rule train_controller:
+    """Train C, the controller, by CMA-ES in the environment."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar"]),
         summaries=[f"{V}.json", f"{M}.json"],
@@ -35,17 +31,20 @@ rule train_controller:
         "../envs/play.yaml"
     threads: 1 if MPI else CONFIG.ctrl.max_workers
     resources:
-        **(MPI_JOB if MPI else {}),
+        **(MPI_RESOURCES if MPI else {}),
         mem_mb=playing_memory,
         runtime=growing(1440),
     params:
-        **recorded(
-            command=command("train_controller.py", CONFIG.env, CONFIG.ctrl, mpi=MPI),
-            options=options(CONFIG.env, CONFIG.ctrl),
-            code=code("train_controller.py", OF_ENV, OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(CONFIG.env, CONFIG.ctrl),
+        code=code("train_controller.py", ENV_MODULES, VAE_MODULES),
+        runtime=runtime(CONFIG.env, CONFIG.ctrl),
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
+        mpi_pool=uncompared("-m mpi4py.futures" if MPI else ""),
     shell:
-        "{params.launcher} {params.command} {params.options} --log {log:q}"
+        "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller.py"
+        " {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} code={params.code}"

@@ -2,13 +2,9 @@
 # consumes: V, M, C
 # produces: <logdir>/eval.json
 
-PLAYED = [
-    f"{LOGDIR}/evaluate/shard_{shard}_of_{CONFIG.evaluate.shards}.json"
-    for shard in range(CONFIG.evaluate.shards if CONFIG.evaluate.shards > 1 else 0)
-]
-
 
 rule evaluate_shard:
+    """Play a part of the official test (evaluate.shards), for a cluster."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
@@ -25,37 +21,43 @@ rule evaluate_shard:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        **recorded(
-            command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
-            options=options(CONFIG.env, CONFIG.evaluate),
-            code=code("evaluate.py", OF_ENV, OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(CONFIG.env, CONFIG.evaluate),
+        code=code("evaluate.py", ENV_MODULES, VAE_MODULES),
+        runtime=runtime(CONFIG.env, CONFIG.evaluate),
     shell:
-        "{params.command} --shard {wildcards.shard} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/evaluate.py {params.options} {params.runtime}"
+        " --shard {wildcards.shard} --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} code={params.code}"
 
 
 rule evaluate:
+    """Play the official test, or merge its parts, into eval.json (also a target)."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
-        played=PLAYED,
+        parts=[
+            f"{LOGDIR}/evaluate/shard_{shard}_of_{CONFIG.evaluate.shards}.json"
+            for shard in TEST_SHARDS
+        ],
     output:
-        f"{LOGDIR}/eval.json",
+        TEST,
     log:
         f"{LOGDIR}/logs/evaluate.log",
     benchmark:
         f"{LOGDIR}/benchmarks/evaluate.tsv"
     conda:
         "../envs/play.yaml"
-    threads: 1 if PLAYED else 32
+    threads: 1 if TEST_SHARDS else 32
     resources:
         mem_mb=playing_memory,
         runtime=growing(240),
     params:
-        **recorded(
-            command=command("evaluate.py", CONFIG.env, CONFIG.evaluate),
-            options=options(CONFIG.env, CONFIG.evaluate),
-            code=code("evaluate.py", OF_ENV, OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(CONFIG.env, CONFIG.evaluate),
+        code=code("evaluate.py", ENV_MODULES, VAE_MODULES),
+        runtime=runtime(CONFIG.env, CONFIG.evaluate),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/evaluate.py {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} code={params.code}"

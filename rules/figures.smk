@@ -6,22 +6,19 @@
 report: "../report/workflow.rst"
 
 
-FILMS = [f"{REPORT}/{episode}.gif" for episode in ("best", "median", "worst")]
-FIGURES += [f"{REPORT}/replays.npz", f"{REPORT}/dream.gif", *FILMS]
-
-
 rule plot_vae:
+    """Draw V's reconstructions, samples, traversals and learning curves."""
     input:
         rollouts=ancient(held_out(CONFIG.vae)),
         summaries=ROLLOUT_SUMMARIES,
         vae=ancient(f"{V}.tar"),
         vae_summary=f"{V}.json",
     output:
-        shown("V", "vae_reconstructions.png", "reconstructions"),
-        shown("V", "vae_worst.png", "worst reconstructions"),
-        shown("V", "vae_samples.png", "samples from the prior"),
-        shown("V", "vae_traversals.png", "latent traversals"),
-        shown("V", "vae_losses.png", "learning curves"),
+        figure("vae_reconstructions.png"),
+        figure("vae_worst.png"),
+        figure("vae_samples.png"),
+        figure("vae_traversals.png"),
+        figure("vae_losses.png"),
     log:
         f"{LOGDIR}/logs/plot_vae.log",
     benchmark:
@@ -33,24 +30,27 @@ rule plot_vae:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        command=command("plot_vae.py"),
+        **PROGRAMS,
         options=options(),
-        code=code("plot_vae.py", OF_VAE),
+        code=code("plot_vae.py", VAE_MODULES),
+        runtime=runtime(),
     shell:
-        "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
+        "{params.python} {params.scripts}/plot_vae.py {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads} {input.rollouts:q}"
 
 
 rule plot_mdrnn:
+    """Draw M's dreams, rewards, likelihoods and learning curves."""
     input:
         rollouts=ancient(held_out(CONFIG.mdrnn)),
         summaries=ROLLOUT_SUMMARIES,
         models=ancient([f"{V}.tar", f"{M}.tar"]),
         model_summaries=[f"{V}.json", f"{M}.json"],
     output:
-        shown("M", "mdrnn_dream.png", "a held-out episode, dreamt on"),
-        shown("M", "mdrnn_horizon.png", "likelihood by horizon"),
-        shown("M", "mdrnn_reward.png", "rewards"),
-        shown("M", "mdrnn_losses.png", "learning curves"),
+        figure("mdrnn_dream.png"),
+        figure("mdrnn_horizon.png"),
+        figure("mdrnn_reward.png"),
+        figure("mdrnn_losses.png"),
     log:
         f"{LOGDIR}/logs/plot_mdrnn.log",
     benchmark:
@@ -62,21 +62,24 @@ rule plot_mdrnn:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        command=command("plot_mdrnn.py"),
+        **PROGRAMS,
         options=options(),
-        code=code("plot_mdrnn.py", OF_VAE),
+        code=code("plot_mdrnn.py", VAE_MODULES),
+        runtime=runtime(),
     shell:
-        "{params.command} {params.options} --log {log:q} {input.rollouts:q}"
+        "{params.python} {params.scripts}/plot_mdrnn.py {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads} {input.rollouts:q}"
 
 
 rule plot_controller:
+    """Draw the returns and the search of C's training."""
     input:
         history=ancient(f"{LOGDIR}/ctrl/history.csv"),
         weights=ancient(f"{C}.tar"),
         summary=f"{C}.json",
     output:
-        shown("C", "ctrl_returns.png", "returns"),
-        shown("C", "ctrl_search.png", "step size, episode lengths, time"),
+        figure("ctrl_returns.png"),
+        figure("ctrl_search.png"),
     log:
         f"{LOGDIR}/logs/plot_controller.log",
     benchmark:
@@ -88,19 +91,22 @@ rule plot_controller:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        command=command("plot_controller.py"),
+        **PROGRAMS,
         code=code("plot_controller.py"),
+        runtime=runtime(),
     shell:
-        "{params.command} --log {log:q}"
+        "{params.python} {params.scripts}/plot_controller.py {params.runtime}"
+        " --log {log:q} --threads {threads}"
 
 
 rule dream:
+    """Film C in M's dream."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
     output:
         f"{REPORT}/dream.gif",
-        shown("C", "dream.png", "C drives in M's dream, filmed"),
+        figure("dream.png"),
     log:
         f"{LOGDIR}/logs/dream.log",
     benchmark:
@@ -112,21 +118,24 @@ rule dream:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        command=command("dream.py", CONFIG.env),
+        **PROGRAMS,
         options=options(CONFIG.env),
-        code=code("dream.py", OF_ENV, OF_VAE),
+        code=code("dream.py", ENV_MODULES, VAE_MODULES),
+        runtime=runtime(CONFIG.env),
     shell:
-        "{params.command} {params.options} --log {log:q} --output {output:q}"
+        "{params.python} {params.scripts}/dream.py {params.options} {params.runtime}"
+        " --output {output:q} --log {log:q} --threads {threads}"
 
 
 rule replay_episodes:
+    """Film the best, the median and the worst episode of the test."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
-        test=f"{LOGDIR}/eval.json",
+        test=TEST,
     output:
         FILMS,
-        shown("test", "films.png", "best, median and worst, filmed"),
+        figure("films.png"),
         paths=f"{REPORT}/replays.npz",
     log:
         f"{LOGDIR}/logs/replay_episodes.log",
@@ -139,21 +148,24 @@ rule replay_episodes:
         mem_mb=playing_memory,
         runtime=growing(30),
     params:
-        command=command("replay_episodes.py", CONFIG.env),
+        **PROGRAMS,
         options=options(CONFIG.env),
-        code=code("replay_episodes.py", OF_ENV, OF_VAE),
+        code=code("replay_episodes.py", ENV_MODULES, VAE_MODULES),
+        runtime=runtime(CONFIG.env),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/replay_episodes.py {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads}"
 
 
 rule plot_evaluation:
+    """Draw the test: its score, returns and tracks."""
     input:
-        test=f"{LOGDIR}/eval.json",
+        test=TEST,
         paths=f"{REPORT}/replays.npz",
     output:
-        shown("test", "evaluation.html", "score and episodes"),
-        shown("test", "evaluation_returns.png", "returns and published scores"),
-        shown("test", "evaluation_tracks.png", "tracks from above"),
+        figure("evaluation.html"),
+        figure("evaluation_returns.png"),
+        figure("evaluation_tracks.png"),
     log:
         f"{LOGDIR}/logs/plot_evaluation.log",
     benchmark:
@@ -165,43 +177,35 @@ rule plot_evaluation:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        command=command("plot_evaluation.py"),
+        **PROGRAMS,
         code=code("plot_evaluation.py"),
+        runtime=runtime(),
     shell:
-        "{params.command} --log {log:q}"
+        "{params.python} {params.scripts}/plot_evaluation.py {params.runtime}"
+        " --log {log:q} --threads {threads}"
 
 
-# All values that shape a result under this configuration, as text: what a run was.
-SETTINGS = to_text(
-    {
-        name: {
-            f.name: getattr(getattr(CONFIG, name), f.name)
-            for f in settings.settable(section)
-            if f.name in compared_fields(getattr(CONFIG, name), CONFIG)
-            or f.metadata["role"] == settings.COUNT
-        }
-        for name, section in sections.SECTIONS.items()
-    }
-)
+# The jobs whose time and memory are shown.
 JOBS = [
-    *(f"collect_rollouts_{paths.shard_name(shard)}" for shard in SHARDS),
+    *(f"{COLLECT}_{shard}" for shard in SHARDS),
     "train_vae",
-    *(["encode_latents"] if CONFIG.latents.precompute_latents else []),
+    *(["encode_latents"] if PRECOMPUTED else []),
     "train_mdrnn",
     "train_controller",
-    *(f"evaluate_shard_{shard}" for shard in range(len(PLAYED))),
+    *(f"evaluate_shard_{shard}" for shard in TEST_SHARDS),
     "evaluate",
 ]
 
 
 rule plot_run:
+    """Tabulate the run: versions, configuration, time and memory."""
     input:
         shards=ROLLOUT_SUMMARIES,
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],
-        test=f"{LOGDIR}/eval.json",
+        test=TEST,
     output:
-        shown("run", "run.html", "versions, configuration, time"),
-        shown("run", "stages.png", "what the stages took"),
+        figure("run.html"),
+        figure("stages.png"),
     log:
         f"{LOGDIR}/logs/plot_run.log",
     benchmark:
@@ -213,16 +217,14 @@ rule plot_run:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        command=command("plot_run.py"),
-        options=literally(f"{options_text()} --config {shlex.quote(SETTINGS)}"),
+        **PROGRAMS,
+        options=options(),
+        settings=compared(params.shown_settings(CONFIG)),
         # No input: a run that shares another's rollouts has no benchmark of them and need not collect them again.
         benchmarks=[f"{LOGDIR}/benchmarks/{job}.tsv" for job in JOBS],
         code=code("plot_run.py"),
+        runtime=runtime(),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/plot_run.py {params.options} {params.runtime} --config {params.settings:q}"
         " --shards {input.shards:q} --benchmarks {params.benchmarks:q}"
-
-
-rule figures:
-    input:
-        FIGURES,
+        " --log {log:q} --threads {threads}"

@@ -3,14 +3,8 @@
 # produces: <logdir>/latents/latents_<latent_size>.npz; the .json beside it, its digest and size
 
 
-rule latents:
-    """Encode every frame by V (a target)."""
-    input:
-        f"{LATENTS}.npz",
-        f"{LATENTS}.json",
-
-
 rule encode_latents:
+    """Encode every frame of the rollouts by V."""
     input:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
@@ -32,11 +26,12 @@ rule encode_latents:
         runtime=growing(60),
         gpu=1,
     params:
-        **recorded(
-            command=command("encode_latents.py", CONFIG.latents, rollouts=True),
-            options=options(CONFIG.latents),
-            rollouts=ROLLOUTS_USED,
-            code=code("encode_latents.py", OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(CONFIG.latents),
+        rollouts=ROLLOUT_FLAGS,
+        code=code("encode_latents.py", VAE_MODULES),
+        runtime=runtime(CONFIG.latents),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/encode_latents.py {params.options} {params.rollouts} {params.runtime}"
+        " --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"

@@ -2,24 +2,19 @@
 # consumes: V, and the latents or (latents.precompute_latents: false) the rollouts
 # produces: <logdir>/mdrnn/best.tar, the weights; best.json, their digest and the training's history
 
+import dataclasses
 
-rule mdrnn:
-    """Train M, the MDN-RNN (a target)."""
-    input:
-        f"{M}.tar",
-        f"{M}.json",
+# How the latents were encoded shows in the latents themselves, and does not matter where V encodes M's batches.
+LATENTS_FOR_M = dataclasses.replace(
+    CONFIG.latents, encode_batch_size=type(CONFIG.latents).encode_batch_size
+)
 
 
 rule train_mdrnn:
+    """Train M, the MDN-RNN, on the latents."""
     input:
-        data=ancient(
-            f"{LATENTS}.npz" if CONFIG.latents.precompute_latents else ROLLOUTS
-        ),
-        summaries=(
-            f"{LATENTS}.json"
-            if CONFIG.latents.precompute_latents
-            else ROLLOUT_SUMMARIES
-        ),
+        data=ancient(f"{LATENTS}.npz" if PRECOMPUTED else ROLLOUTS),
+        summaries=f"{LATENTS}.json" if PRECOMPUTED else ROLLOUT_SUMMARIES,
         vae=ancient(f"{V}.tar"),
         vae_summary=f"{V}.json",
     output:
@@ -34,27 +29,17 @@ rule train_mdrnn:
     threads: 8
     resources:
         # Measured: 480 MB with 31 MB of latents.
-        mem_mb=growing(
-            1500
-            + (
-                3 * LATENTS_MB
-                if CONFIG.latents.precompute_latents
-                else 1.3 * LOADED_MB
-            )
-        ),
+        mem_mb=growing(1500 + (3 * LATENTS_MB if PRECOMPUTED else 1.3 * LOADED_MB)),
         runtime=growing(360),
         gpu=1,
     params:
-        **recorded(
-            command=command(
-                "train_mdrnn.py",
-                CONFIG.mdrnn,
-                rollouts=True,
-                more=f"--memory-gb {CONFIG.vae.memory_gb}",
-            ),
-            options=options(LATENTS_FOR_M, CONFIG.mdrnn),
-            rollouts="" if CONFIG.latents.precompute_latents else ROLLOUTS_USED,
-            code=code("train_mdrnn.py", OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(LATENTS_FOR_M, CONFIG.mdrnn),
+        rollouts="" if PRECOMPUTED else ROLLOUT_FLAGS,
+        code=code("train_mdrnn.py", VAE_MODULES),
+        runtime=runtime(CONFIG.mdrnn),
+        memory=uncompared(CONFIG.vae.memory_gb),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/train_mdrnn.py {params.options} {params.rollouts} {params.runtime}"
+        " --memory-gb {params.memory} --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"

@@ -1,30 +1,30 @@
-# A sweep over seeds: a whole run for each, their jobs side by side (config: seeds=[1,2,3]).
+# A sweep over seeds (config: seeds=[1,2,3]): a whole run for each seed, their jobs side by side.
 # consumes: what a run consumes
 # produces: a run in each <logdir>/seed_<seed>, with rollouts of its own; <logdir>/seeds.json, their scores
 
-extend_profile(lambda stage: [f"seed_{seed}_{stage}" for seed in SEEDS])
-
 for seed in sorted(set(SEEDS)):
     run = f"seed_{seed}"
-    run_ = f"{run}_"
+    run_ = f"{run}_"  # the prefix of the run's rules: `as run_*` below
 
     module:
         name: run
         snakefile:
             "../Snakefile"
         config:
-            {
-                **config,
-                "complete": True,
-                "seed": seed,
-                "logdir": f"{LOGDIR}/{run}",
-                "data_dir": f"{DATA_DIR}/{run}",
-            }
+            configuration.inherit(
+                config,
+                {
+                    "seed": seed,
+                    "logdir": f"{LOGDIR}/{run}",
+                    "data_dir": f"{DATA_DIR}/{run}",
+                },
+            )
 
     use rule * from run as run_*
 
 
 rule compare_runs:
+    """Write the mean and the spread of the runs' scores."""
     input:
         [f"{LOGDIR}/seed_{seed}/eval.json" for seed in SEEDS],
     output:
@@ -40,10 +40,12 @@ rule compare_runs:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        **recorded(
-            command=command("compare_runs.py"),
-            seeds=str(SEEDS),
-            code=code("compare_runs.py"),
-        ),
+        **PROGRAMS,
+        seeds=str(SEEDS),
+        code=code("compare_runs.py"),
+        runtime=runtime(),
     shell:
-        "{params.command} --output {output:q} --log {log:q} {input:q}"
+        "{params.python} {params.scripts}/compare_runs.py {params.runtime} --output {output:q}"
+        " --log {log:q} --threads {threads}"
+        " --origin seeds={params.seeds:q} code={params.code}"
+        " -- {input:q}"

@@ -3,14 +3,8 @@
 # produces: <logdir>/vae/best.tar, the weights; best.json, their digest and the training's history
 
 
-rule vae:
-    """Train V, the ConvVAE (a target)."""
-    input:
-        f"{V}.tar",
-        f"{V}.json",
-
-
 rule train_vae:
+    """Train V, the ConvVAE, on the frames of the rollouts."""
     input:
         rollouts=ancient(ROLLOUTS),
         summaries=ROLLOUT_SUMMARIES,
@@ -30,11 +24,12 @@ rule train_vae:
         runtime=growing(360),
         gpu=1,
     params:
-        **recorded(
-            command=command("train_vae.py", CONFIG.vae, rollouts=True),
-            options=options(CONFIG.vae),
-            rollouts=ROLLOUTS_USED,
-            code=code("train_vae.py", OF_VAE),
-        ),
+        **PROGRAMS,
+        options=options(CONFIG.vae),
+        rollouts=ROLLOUT_FLAGS,
+        code=code("train_vae.py", VAE_MODULES),
+        runtime=runtime(CONFIG.vae),
     shell:
-        "{params.command} {params.options} --log {log:q}"
+        "{params.python} {params.scripts}/train_vae.py {params.options} {params.rollouts} {params.runtime}"
+        " --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"

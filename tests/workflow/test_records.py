@@ -27,7 +27,7 @@ def test_rollouts_of_another_agent_are_stale_without_records(tiny_run, tmp_path)
 
     collect("a")
     shutil.rmtree(tmp_path / ".snakemake")
-    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "collect_last_rollouts": 1}
+    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "collect_last_agent_rollouts": 1}
     for path in tmp_path.glob("[ab]/*/*"):
         path.touch()  # newer than the rollouts, as a copy without time stamps may be
-    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "collect_last_rollouts": 1}
+    assert collect("a", "-n") == {} and collect("b", "-n") == {"rollouts": 1, "collect_last_agent_rollouts": 1}

@@ -25,6 +25,7 @@ from worldmodels.runtime.flags import add_flags, flag_name, section_from_args
 from worldmodels.runtime.loading import load_config
 from worldmodels.runtime.settings import settable
 from worldmodels.runtime.values import from_text
+from worldmodels.workflow.ablation import VARIANTS
 
 SHARDS = {
     "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4,
@@ -47,7 +48,7 @@ def test_dry_runs(preset, tmp_path):
                 path.touch()
     jobs = planned(run_snakemake("-n", "--cores", 2, *given, cwd=tmp_path).stdout)
     assert {name: jobs[name] for name in CHAIN} == dict.fromkeys(CHAIN, 1)
-    assert jobs["collect_rollouts"] == SHARDS[preset]
+    assert jobs["collect_agent_rollouts" if preset == "record" else "collect_rollouts"] == SHARDS[preset]
 
 
 def test_the_record_needs_an_earlier_run(tmp_path):
@@ -141,6 +142,35 @@ def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
     assert not (tmp_path / "broken").exists() and not (tmp_path / logdir / "vae/best.tar").exists()
 
 
+def described_jobs(output: str) -> dict[str, str]:
+    """Return what a dry run prints of the jobs of each rule."""
+    jobs: dict[str, str] = {}
+    for rule, text in re.findall(r"^rule (\w+):\n((?:    .*\n)+)", output, re.M):
+        jobs[rule] = jobs.get(rule, "") + text
+    return jobs
+
+
+def test_dry_run_of_10000_rollouts_is_short(tmp_path):
+    """Lists of files are shortened, and of many jobs of a rule only the first ones are described."""
+    values = ["rollouts={num_rollouts: 10000}", "latents={precompute_latents: false}"]
+    output = run_snakemake("-n", "--cores", 2, "--config", *values, cwd=tmp_path).stdout
+    assert planned(output)["collect_rollouts"] == 312
+    lines = output.splitlines()
+    assert len(lines) < 400 and max(map(len, lines)) <= 500
+    jobs = described_jobs(output)
+    assert "results/carracing/rollouts/00312.json (10313 files)" in jobs["train_vae"]
+    assert "(more jobs of rule collect_rollouts: the table below counts them)" in lines
+
+
+def test_commands_of_a_sweep_are_printed_with_the_folders_of_their_run(tmp_path):
+    output = run_snakemake("-n", "-p", "--cores", 1, "--config", "seeds=[4,5]", cwd=tmp_path).stdout
+    commands = [words(line, tmp_path) for line in shell_lines(output)]
+    folders = {
+        (line[line.index("--seed") + 1], line[line.index("--logdir") + 1]) for line in commands if "--seed" in line
+    }
+    assert folders == {("4", "results/carracing/seed_4"), ("5", "results/carracing/seed_5")}
+
+
 def test_a_sweep_is_a_run_for_each_seed(tmp_path):
     """Its stages keep what a profile says of theirs."""
     resources = ["--set-threads", "train_vae=3"]
@@ -152,7 +182,7 @@ def test_a_sweep_is_a_run_for_each_seed(tmp_path):
         for stage in ("collect_rollouts", "train_vae", "train_controller", "evaluate")
     } <= set(jobs)
     assert jobs["compare_runs"] == 1 and jobs["seed_2_train_vae"] == 1
-    vae = re.search(r"rule seed_2_train_vae:.*?\n\n", done.stdout, re.S)[0]
+    vae = described_jobs(done.stdout)["seed_2_train_vae"]
     assert "results/carracing/seed_2/vae/best.tar" in vae and "threads: 3" in vae
     refused = run_snakemake("-n", "--config", "seeds=[1,x]", cwd=tmp_path, check=False)
     assert "config: seeds: expected a list of numbers of at least 0, found [1, 'x']" in refused.stdout + refused.stderr
@@ -161,18 +191,28 @@ def test_a_sweep_is_a_run_for_each_seed(tmp_path):
 def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
     resources = ["--set-threads", "train_mdrnn=3", "--set-resources", "train_controller:mem_mb=1234"]
     said = run_snakemake("-n", "--cores", 4, *resources, "--", "ablation", cwd=tmp_path).stdout
-    for rule, told in (("ablation_train_mdrnn", "threads: 3"), ("ablation_train_controller", "mem_mb=1234")):
-        assert all(told in job for job in re.findall(rf"rule {rule}:.*?\n\n", said, re.S)) and f"rule {rule}:" in said
+    expected = {
+        "ablation_random_m_train_mdrnn": "threads: 3",
+        "ablation_random_m_train_controller": "mem_mb=1234",
+        "ablation_v_only_train_controller": "mem_mb=1234",
+        "ablation_v_hidden_train_controller": "mem_mb=1234",
+    }
+    jobs = described_jobs(said)
+    assert {rule: rule in jobs and text in jobs[rule] for rule, text in expected.items()} == dict.fromkeys(
+        expected, True
+    )
 
 
 def test_the_last_smaller_shard_keeps_what_a_profile_says_of_shards(tmp_path):
     more = ["--set-resources", "collect_rollouts:mem_mb=1234", "--config", "rollouts={num_rollouts: 33}"]
     printed = run_snakemake("-n", "--cores", 1, *more, "--", "rollouts", cwd=tmp_path).stdout
     assert planned(printed) == {"rollouts": 1, "collect_rollouts": 1, "collect_last_rollouts": 1}
-    files = {
-        rule: output.count(".npz") for rule, output in re.findall(r"rule (collect_\w+):\n    output: (.*)", printed)
-    }
-    assert files == {"collect_rollouts": 32, "collect_last_rollouts": 1}
+    jobs = described_jobs(printed)
+    assert "rollouts/00000.json (33 files)" in jobs["collect_rollouts"]
+    assert (
+        "output: results/carracing/rollouts/00001_0000.npz, results/carracing/rollouts/00001.json\n"
+        in (jobs["collect_last_rollouts"])
+    )
     assert printed.count(" mem_mb=1234, ") == 2
 
 
@@ -191,7 +231,8 @@ def words(command: str, folder) -> list[str]:
 def test_every_rule_quotes_the_folder(tmp_path):
     """Of every rule's command each word with the folder's name has it whole."""
     logdir = 'it\'s $(touch broken) "a" b;ü'
-    (tmp_path / logdir / "logs").mkdir(parents=True)  # where a command's own redirections go
+    for run in ("", *(f"ablation/{name}" for name in VARIANTS)):
+        (tmp_path / logdir / run / "logs").mkdir(parents=True)  # where a command's own redirections go
     where = [f"logdir={json.dumps(logdir)}", "evaluate={shards: 2}"]
     output = run_snakemake("-n", "-p", "--cores", 2, "--config", *where, "--", "all", "ablation", cwd=tmp_path).stdout
     lines = shell_lines(output)

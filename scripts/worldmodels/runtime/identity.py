@@ -23,7 +23,9 @@ def state_identity(*parts: Any, user_modules: Iterable[str] = ()) -> str:
 
 
 def product_origin(args: argparse.Namespace, inputs: Iterable[str | Path]) -> dict:
-    """What a summary says of where its product comes from, for worldmodels.records: {} for a program run by hand.
+    """Return what a summary says of where its product comes from; {} for a program run by hand.
+
+    Snakemake reads it where it has no record of the product, see worldmodels.workflow.records.
 
     Args:
         inputs: summaries of what the product is made from; those that do not exist are left out.
@@ -34,7 +36,7 @@ def product_origin(args: argparse.Namespace, inputs: Iterable[str | Path]) -> di
     if args.origin is None:
         return {}
     digests = {input_name(path): f"sha256:{file_digest(path)}" for path in inputs if Path(path).exists()}
-    return {"origin": {**args.origin, "inputs": digests}}
+    return {"origin": {**dict(args.origin), "inputs": digests}}
 
 
 def shard_summaries(files: Iterable[str]) -> list[Path]:

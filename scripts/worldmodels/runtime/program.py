@@ -23,7 +23,6 @@ from worldmodels.runtime.paths import rollout_files
 from worldmodels.runtime.progress import TerminalHandler
 from worldmodels.runtime.settings import Section
 from worldmodels.runtime.user_errors import is_out_of_memory
-from worldmodels.runtime.values import from_text
 from worldmodels.runtime.workers import leave
 
 # Where there is no display, pygame's environments look for Wayland's, which complains about this variable.
@@ -37,10 +36,23 @@ def make_parser(description: str, *sections: type[Section]) -> argparse.Argument
     )
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all, %(default)s)")
     made.add_argument("--log", help="also write the messages to this file")
-    made.add_argument("--origin", type=from_text, help=argparse.SUPPRESS)  # from the workflow, see `origin`
+    # What the workflow compares, for the summary: see identity.product_origin.
+    made.add_argument("--origin", nargs="+", type=named_text, metavar="NAME=TEXT", help=argparse.SUPPRESS)
     for section in (RunConfig, *sections):
         add_flags(made, section)
     return made
+
+
+def named_text(word: str) -> tuple[str, str]:
+    """Return the name and the text of a word NAME=TEXT.
+
+    Raises:
+        ValueError: The word has no equals sign.
+    """
+    name, sign, text = word.partition("=")
+    if not sign:
+        raise ValueError(word)
+    return name, text
 
 
 def add_rollout_flags(made: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ import pytest
 from snakemake.persistence import PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
-from worldmodels.runtime import records
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.identity import product_origin
 from worldmodels.storage.files import write_json
+from worldmodels.workflow import records, snakemake_internals
 
 ORIGIN = {"options": "--seed 1 --beta 1.0", "code": "0123", "rollouts": "8 rollouts"}
 
@@ -25,7 +25,7 @@ def persistence(tmp_path, monkeypatch) -> FilePersistence:
         monkeypatch.setattr(PersistenceBase, name, getattr(PersistenceBase, name))
     monkeypatch.setattr(PersistenceBase, "_get_key", lambda self, target: target)  # of plain paths
     forget_files()
-    records.complete()
+    snakemake_internals.complete_records()
     return FilePersistence()
 
 
@@ -78,7 +78,7 @@ def test_a_product_without_a_summary_or_an_origin_has_no_record(persistence):
 def test_snakemakes_own_record_comes_first_until_the_file_is_written_again(persistence):
     summarize("run/eval.json")
     written = os.stat("run/eval.json").st_mtime
-    own = records.MetadataRecord(params=["'own'"], record_format_version=6, endtime=written)
+    own = snakemake_internals.MetadataRecord(params=["'own'"], record_format_version=6, endtime=written)
     persistence._write_record("run/eval.json", own)
     assert persistence.metadata("run/eval.json").params == ["'own'"]
     records.time_stamp.cache_clear()
@@ -88,7 +88,7 @@ def test_snakemakes_own_record_comes_first_until_the_file_is_written_again(persi
 
 def test_completing_records_twice_is_completing_them_once(persistence):
     completed = PersistenceBase.metadata, PersistenceBase._input_changed
-    records.complete()
+    snakemake_internals.complete_records()
     assert (PersistenceBase.metadata, PersistenceBase._input_changed) == completed
 
 

@@ -1,0 +1,29 @@
+# What jobs ask for: memory in MB, time in minutes, and what a profile says of a stage.
+
+from worldmodels.workflow import ablation
+from worldmodels.workflow.resources import (
+    collecting_memory,
+    frame_memory,
+    growing,
+    latents_memory,
+    loaded_memory,
+    playing_memory,
+)
+
+FRAME_MB = frame_memory(CONFIG)
+LOADED_MB = loaded_memory(CONFIG)  # frames that V's training holds
+LATENTS_MB = latents_memory(CONFIG)
+
+if not IS_MODULE:
+    # What a profile says of a rule holds for the last, smaller shard, for the runs of a sweep and for the variants of
+    # the ablation.
+    runs = ["", *(f"seed_{seed}_" for seed in SEEDS)]
+    variants = ["", *(f"ablation_{name}_" for name in ablation.VARIANTS)]
+    internals.extend_profile(
+        workflow,
+        same={
+            "collect_rollouts": "collect_last_rollouts",
+            "collect_agent_rollouts": "collect_last_agent_rollouts",
+        },
+        prefixes=[f"{run}{variant}" for run in runs for variant in variants],
+    )

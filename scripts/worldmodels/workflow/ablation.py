@@ -1,0 +1,52 @@
+"""The ablation: variants of a run that tell what V alone, a hidden layer, M and M's training are worth to C."""
+
+import dataclasses
+import types
+from collections.abc import Callable
+from typing import Any
+
+from worldmodels.workflow.configuration import inherit
+from worldmodels.workflow.controller_check import check_controller
+
+# Variant -> what its configuration changes.
+VARIANTS: dict[str, dict] = {
+    "v_only": {"ctrl": {"features": "z", "hidden": []}},
+    "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
+    "random_m": {"mdrnn": {"num_epochs": 0}},
+}
+
+
+def variant_config(config: dict, name: str, logdir: str, data_dir: str) -> dict:
+    """Return the configuration of a variant. One job plays its test.
+
+    The key `shared` names the stages whose products the variant shares with the run.
+
+    Args:
+        config: Snakemake's object of this name.
+        logdir: of the run; the variant's is <logdir>/ablation/<name>.
+        data_dir: of the run, whose rollouts the variant shares.
+    """
+    places = {"logdir": f"{logdir}/ablation/{name}", "data_dir": data_dir}
+    shared = [stage for stage in ("vae", "latents", "mdrnn") if stage not in VARIANTS[name]]
+    return inherit(config, {**VARIANTS[name], **places, "evaluate": {"shards": 1}, "shared": shared})
+
+
+def variant_tests(workflow: Any, config: types.SimpleNamespace, summary: str) -> Callable:
+    """Return the input function that gives the variants' tests.
+
+    It ends Snakemake where a variant's C does not suit the actions or the memory. Snakemake calls it only if the
+    ablation is asked for.
+
+    Args:
+        config: the run's checked configuration.
+        summary: summary of the first shard of rollouts.
+    """
+
+    def tests(wildcards: object) -> list[str]:
+        for name, changes in VARIANTS.items():
+            sections = {key: dataclasses.replace(getattr(config, key), **values) for key, values in changes.items()}
+            varied = types.SimpleNamespace(**{**vars(config), **sections})
+            check_controller(workflow, varied, summary, f" in the ablation's {name}")
+        return [f"{config.logdir}/ablation/{name}/eval.json" for name in VARIANTS]
+
+    return tests

@@ -1,0 +1,106 @@
+"""The configuration as the Snakefile needs it: read, checked, and varied."""
+
+import copy
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from worldmodels.runtime.config import user_network_modules
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.loading import agent_network, load_config, merge_config
+from worldmodels.runtime.user_files import has_source
+from worldmodels.workflow import snakemake_internals as internals
+
+AGENT_STAGES = ("vae", "mdrnn", "ctrl")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End Snakemake with one line where the configuration is wrong. It prints exceptions with their traceback."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"config: {error}")
+
+
+def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int]]:
+    """Check the configuration.
+
+    Args:
+        workflow: Snakemake's object of this name.
+        config: Snakemake's object of this name. The values of the command line are replaced by what YAML reads there.
+        is_module: whether `config` is inherited from the main workflow. It is then taken as it is.
+
+    Returns:
+        The checked configuration (runtime.loading.load_config), and the seeds of a sweep, [] for a single run.
+    """
+    with one_line_errors():
+        if not is_module:
+            values = internals.read_configuration(workflow)
+            config.clear()
+            config.update(values)
+        seeds = config.pop("seeds", [])
+        if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+            raise UserError(f"seeds: expected a list of numbers of at least 0, found {seeds!r}")
+        return load_config(config), seeds
+
+
+def inherit(config: dict, changes: dict) -> dict:
+    """Return the configuration of a module: this workflow's with changes.
+
+    Args:
+        config: Snakemake's object of this name. It stays as it is.
+        changes: as in config.yaml, only the keys that differ.
+    """
+    values = copy.deepcopy(config)
+    merge_config(values, {**changes, "inherited": True})
+    return values
+
+
+def check_sources(workflow: Any, modules: dict[str, str]) -> None:
+    """End Snakemake where one of the user's modules has no source here, because nobody would notice an edit of it.
+
+    Args:
+        modules: key of the configuration -> module.
+    """
+    for key, module in modules.items():
+        if has_source(module):
+            continue
+        if not internals.deploys_software(workflow):
+            sys.exit(
+                f"config: {key}: expected a module that is installed or in the working directory, "
+                f"found no source of {module!r}"
+            )
+        # The programs' environment, such as conda's, may have it.
+        print(
+            f"config: {key}: no source of {module!r} is found here, so an edit of it makes nothing run again",
+            file=sys.stderr,
+        )
+
+
+def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
+    """Return the files of the earlier run whose agent drives, and the user's own code that its V runs.
+
+    Args:
+        logdir: rollouts.agent.
+
+    Returns:
+        The paths of V, M and C without their endings, and the module of V's network by key (empty for ConvVAE).
+    """
+    files = [f"{logdir}/{stage}/best" for stage in AGENT_STAGES]
+    for file in files:
+        if not Path(f"{file}.tar").exists():
+            sys.exit(f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar")
+    network = agent_network(logdir)
+    if network is None:
+        print(
+            f"config: rollouts.agent: {logdir}/vae/best.json does not name V's network: "
+            "if it is your own, collect again yourself after an edit of it",
+            file=sys.stderr,
+        )
+    modules = user_network_modules(network or "ConvVAE")
+    check_sources(workflow, modules)
+    return files, modules

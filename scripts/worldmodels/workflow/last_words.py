@@ -1,0 +1,91 @@
+"""What Snakemake ends with: the scores of a run, or the errors of its jobs in one line each."""
+
+import atexit
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from worldmodels.runtime import locks
+from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.score_text import score_text
+from worldmodels.workflow.ablation import VARIANTS
+
+
+def claim_folders(folders: Iterable[str]) -> None:
+    """Claim the folders that this Snakemake writes to, until it ends. A second Snakemake stops here.
+
+    Snakemake itself locks only what is written from the same working directory. Before a job begins and after it
+    failed, it deletes the job's output, even where another Snakemake makes it.
+    """
+    atexit.register(locks.release)
+    try:
+        for folder in folders:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            locks.claim(folder, "run", "Snakemake")
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def report_score(logdir: str, seeds: list[int], started: float) -> None:
+    """Print the scores of the tests that ended since the start, and the command that shows the whole run.
+
+    Args:
+        seeds: of a sweep; [] for a single run.
+        started: when this Snakemake started, seconds since the epoch.
+    """
+    folders = [f"{logdir}/seed_{seed}" for seed in seeds] or [logdir]
+    tests = [path for path in (Path(folder, "eval.json") for folder in folders) if path.exists()]
+    if not any(path.stat().st_mtime >= started for path in tests):
+        return
+    for path in tests:
+        print_score(path, "episodes")
+    if seeds:  # A sweep has no report.
+        if Path(logdir, "seeds.json").exists():
+            print_score(Path(logdir, "seeds.json"), "runs")
+        return
+    print(f"to look at it: {report_command(logdir)}", file=sys.stderr)
+
+
+def print_score(path: Path, counted: str) -> None:
+    """Print the mean and, if there is one, the standard deviation in a summary.
+
+    Args:
+        counted: the summary's key with what the mean is over, a number or a list.
+    """
+    result = json.loads(path.read_text(encoding="utf-8"))
+    over = result[counted]
+    number = over if isinstance(over, int) else len(over)
+    score = score_text(result["mean"], result["std"])
+    print(f"score: {score} over {number} {counted}, {path}", file=sys.stderr)
+
+
+def report_command(logdir: str) -> str:
+    """Return the command that writes this run's report."""
+    is_on_path = shutil.which("snakemake") or Path(sys.argv[0]).name != "snakemake"
+    program = "snakemake" if is_on_path else sys.argv[0]  # as .venv/bin/snakemake
+    # --report goes ahead of the other flags, which may end in targets.
+    return shlex.join([program, "--report", f"{logdir}/report.html", *sys.argv[1:]])
+
+
+def report_errors(logdir: str, seeds: list[int], started: float) -> None:
+    """Print the last error of each log that was written since the start.
+
+    Args:
+        seeds: of a sweep; [] for a single run.
+        started: when this Snakemake started, seconds since the epoch.
+    """
+    runs = {"": logdir, **{f"seed_{seed} ": f"{logdir}/seed_{seed}" for seed in seeds}}
+    variants = {
+        f"{name}ablation {variant} ": f"{folder}/ablation/{variant}"
+        for name, folder in runs.items()
+        for variant in VARIANTS
+    }
+    for name, folder in {**runs, **variants}.items():
+        for path in sorted(Path(folder, "logs").glob("*.log")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            errors = [line.split("error: ", 1)[1] for line in lines if " error: " in line]
+            if errors and path.stat().st_mtime >= started:
+                print(f"{name}{path.stem}: {errors[-1]}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""The params of rules. Those that Snakemake compares make a job stale, the others do not.
+
+Every function returns a function of `wildcards`, because Snakemake takes braces in a plain text for wildcards.
+"""
+
+import types
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from worldmodels.runtime.config import SECTIONS
+from worldmodels.runtime.effects import compared_fields, idle_fields
+from worldmodels.runtime.fingerprint import program_fingerprint
+from worldmodels.runtime.flags import as_flag, flags_text
+from worldmodels.runtime.settings import COUNT, RUNTIME, Section, settable
+from worldmodels.runtime.values import to_text
+
+
+def compared(text: str) -> Callable:
+    """Return a param with this text. A job whose text has changed is stale."""
+    return lambda wildcards: text
+
+
+def uncompared(value: Any) -> Callable:
+    """Return a param with this value, which never makes a job stale.
+
+    Snakemake compares no param that is a function of `threads`.
+    """
+    return lambda wildcards, threads: value
+
+
+def option_flags(config: types.SimpleNamespace, *sections: Section) -> str:
+    """Return the values that shape a job's result as sorted flags: the same text for the same values."""
+    texts = [flags_text(section, compared_fields(section, config)) for section in sections]
+    return " ".join([f"--seed {config.seed}", *filter(None, texts)])
+
+
+def runtime_flags(config: types.SimpleNamespace, *sections: Section) -> str:
+    """Return the values that cannot change a job's result, as flags: paths, the device, and keys of the sections.
+
+    Keys of a section are left out of the result by their role, or because they have no effect beside the other values.
+    """
+    places = {"--logdir": config.logdir, "--data-dir": config.data_dir, "--device": config.device}
+    texts = [as_flag(flag, value) for flag, value in places.items()]
+    for section in sections:
+        idle = idle_fields(section, config)
+        names = [f.name for f in settable(type(section)) if f.metadata["role"] in (RUNTIME, COUNT) or f.name in idle]
+        texts.append(flags_text(section, names))
+    return " ".join(filter(None, texts))
+
+
+def shown_settings(config: types.SimpleNamespace) -> str:
+    """Return all values that shape a result, as JSON {section: {key: value}}: what a run was."""
+
+    def is_shown(section: Section, f: Any) -> bool:
+        return f.name in compared_fields(section, config) or f.metadata["role"] == COUNT
+
+    sections = {name: getattr(config, name) for name in SECTIONS}
+    values = {
+        name: {f.name: getattr(section, f.name) for f in settable(type(section)) if is_shown(section, f)}
+        for name, section in sections.items()
+    }
+    return to_text(values)
+
+
+@cache  # the runs of a sweep have the same code
+def code_fingerprint(script: Path, *modules: str) -> str:
+    """Return the fingerprint of all code that a script runs.
+
+    Args:
+        script: path of the script.
+        modules: the user's own modules that it runs too.
+    """
+    return program_fingerprint(script, *modules)
