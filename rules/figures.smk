@@ -219,7 +219,7 @@ rule plot_run:
     params:
         **PROGRAMS,
         options=options(),
-        settings=compared(params.shown_settings(CONFIG)),
+        settings=compared(shown_settings(CONFIG)),
         # No input: a run that shares another's rollouts has no benchmark of them and need not collect them again.
         benchmarks=[f"{LOGDIR}/benchmarks/{job}.tsv" for job in JOBS],
         code=code("plot_run.py"),

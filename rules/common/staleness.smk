@@ -14,8 +14,14 @@
 import shlex
 from pathlib import Path
 
-from worldmodels.workflow import params
-from worldmodels.workflow.params import compared, uncompared
+from worldmodels.workflow.params import (
+    code_fingerprint,
+    compared,
+    option_flags,
+    runtime_flags,
+    shown_settings,
+    uncompared,
+)
 
 internals.complete_records()
 
@@ -33,15 +39,15 @@ ROLLOUT_FLAGS = f"--num-rollouts {NUM_ROLLOUTS} --shard-size {SHARD_SIZE}"
 
 def options(*sections):
     """The param with the values of these sections that shape a job's result."""
-    return compared(params.option_flags(CONFIG, *sections))
+    return compared(option_flags(CONFIG, *sections))
 
 
 def runtime(*sections):
     """The param with the run's folders, the device and the values of these sections that cannot change a result."""
-    return uncompared(params.runtime_flags(CONFIG, *sections))
+    return uncompared(runtime_flags(CONFIG, *sections))
 
 
 def code(script, *users):
     """The param with the fingerprint of all code that a script runs, the user's own modules (ENV_MODULES) included."""
     modules = [module for by_key in users for module in by_key.values()]
-    return params.code_fingerprint(Path(workflow.basedir, "scripts", script), *modules)
+    return code_fingerprint(Path(workflow.basedir, "scripts", script), *modules)

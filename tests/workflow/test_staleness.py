@@ -95,7 +95,7 @@ def comment_everywhere(repo: Path, work: Path) -> list:
     for path in (repo / "scripts").rglob("*.py"):
         code = path.read_text().replace("\nimport ", "\n# and here\nimport ")
         path.write_text(f"# a comment\n{code}\n# the end\n")
-    for path in [*(repo / "rules").glob("*.smk"), repo / "Snakefile", *(repo / "envs").glob("*.yaml")]:
+    for path in [*(repo / "rules").rglob("*.smk"), repo / "Snakefile", *(repo / "envs").glob("*.yaml")]:
         path.write_text(f"# a comment\n{path.read_text()}")
     return []
 
@@ -316,7 +316,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
     modules = {name: stale for stale, names in readers for name in names.split()}
     for path in sorted((ROOT / "scripts/worldmodels").rglob("*.py")):
         name = path.relative_to(ROOT / "scripts/worldmodels").with_suffix("").as_posix()
-        if name.startswith("runtime/") or path.name == "__init__.py":
+        if name.startswith(("runtime/", "workflow/")) or path.name == "__init__.py":
             modules[name] = nothing
         assert name in modules, "a row is missing for a module"
         table[f"code of worldmodels/{name}.py"] = (
