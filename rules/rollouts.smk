@@ -5,7 +5,7 @@
 from worldmodels.workflow import controller_check
 
 # The job checks C's settings against the environment that it makes. A dry run checks them against earlier rollouts.
-controller_check.check_controller(workflow, CONFIG, ROLLOUT_SUMMARIES[0])
+controller_check.check_against_earlier_rollouts(workflow, CONFIG, ROLLOUT_SUMMARIES[0])
 
 
 rule collect_rollouts:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worldmodels.workflow.configuration import inherit
-from worldmodels.workflow.controller_check import check_controller
+from worldmodels.workflow.controller_check import check_against_earlier_rollouts
 
 # Variant -> what its configuration changes.
 VARIANTS: dict[str, dict] = {
@@ -46,7 +46,7 @@ def variant_tests(workflow: Any, config: types.SimpleNamespace, summary: str) ->
         for name, changes in VARIANTS.items():
             sections = {key: dataclasses.replace(getattr(config, key), **values) for key, values in changes.items()}
             varied = types.SimpleNamespace(**{**vars(config), **sections})
-            check_controller(workflow, varied, summary, f" in the ablation's {name}")
+            check_against_earlier_rollouts(workflow, varied, summary, f" in the ablation's {name}")
         return [f"{config.logdir}/ablation/{name}/eval.json" for name in VARIANTS]
 
     return tests

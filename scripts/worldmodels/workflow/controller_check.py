@@ -34,7 +34,7 @@ def settings_text(workflow: Any, config: types.SimpleNamespace) -> str:
     return json.dumps(preflight.controller_settings(config, controller_memory(workflow, config)))
 
 
-def check_controller(workflow: Any, config: types.SimpleNamespace, summary: str, place: str = "") -> None:
+def check_against_earlier_rollouts(workflow: Any, config: types.SimpleNamespace, summary: str, place: str = "") -> None:
     """End Snakemake where earlier rollouts tell that C suits neither the actions nor the memory.
 
     Args:
