@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from worldmodels.runtime.config import user_network_modules
+from worldmodels.runtime.config_arguments import merge_config
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.loading import agent_network, load_config, merge_config
+from worldmodels.runtime.loading import agent_network, load_config
 from worldmodels.runtime.user_files import has_source
 from worldmodels.workflow import snakemake_internals as internals
 

@@ -13,7 +13,7 @@ from typing import Any
 from snakemake.common.configfile import load_configfile
 from snakemake.logging import logger
 
-from worldmodels.runtime.loading import encode_config_argument, merge_config, parse_config_arguments
+from worldmodels.runtime.config_arguments import encode_config_argument, merge_config, parse_config_arguments
 from worldmodels.runtime.paths import input_name
 from worldmodels.workflow import printing, records
 
