@@ -21,7 +21,7 @@ test: .venv/dev ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 test-cluster: .venv/dev ## try the SLURM profile on a real scheduler (as root on Debian)
-	$(BIN)/python -m pytest -rP tests/cluster
+	$(BIN)/python -m pytest -rP -n 4 --dist worksteal tests/cluster
 
 test-conda: .venv/dev ## try --use-conda with a real conda client
 	$(BIN)/python -m pytest -rP tests/conda

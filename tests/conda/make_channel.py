@@ -48,7 +48,7 @@ PYPI_NAME = {v: k for k, v in CONDA_NAME.items()} | {k: v[0] for k, v in METAS.i
 
 
 def requirement(spec):
-    """A conda spec of an env file, `name`, `name =1.2`, `name >=1,<2`, as pip's."""
+    """Return the name and pip's requirement of a conda spec: `name`, `name =1.2`, `name >=1,<2`."""
     name, version = re.fullmatch(r"([\w.-]+)\s*([=<>!~].*)?", spec.strip()).groups()
     parts = []
     for v in filter(None, (version or "").replace(" ", "").split(",")):
@@ -62,12 +62,11 @@ def conda_name(name):
 
 
 def pack(channel, stage, name, version, depends, build="0"):
-    """One staging prefix to one .conda file."""
+    """Pack one staging prefix into one .conda file. Return the file's name and its entry of repodata.json."""
     paths = []
     info = stage / "info"
     if info.exists():
         shutil.rmtree(info)
-    str(stage).encode()
     for f in sorted(stage.rglob("*")):
         rel = f.relative_to(stage).as_posix()
         if f.is_symlink():
@@ -112,7 +111,7 @@ def pack(channel, stage, name, version, depends, build="0"):
 
 
 def relocate(stage, old):
-    """Text files that name the old prefix name the placeholder instead."""
+    """Replace the old prefix by the placeholder in all text files."""
     for f in stage.rglob("*"):
         if f.is_file() and not f.is_symlink():
             data = f.read_bytes()
