@@ -23,7 +23,7 @@ from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import keep_freed_memory
 from worldmodels.training.graphed_step import GraphedStep
-from worldmodels.training.loop import Learn
+from worldmodels.training.loop import PendingLosses
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -185,13 +185,13 @@ def rate(step: Callable[[], float], seconds: float, device: torch.device | None 
     return done / (clock() - start)
 
 
-def learning(learn: Learn, batches: Iterator) -> Callable[[], float]:
+def learning(learn: Callable[[object], PendingLosses], batches: Iterator) -> Callable[[], float]:
     """A step of training, for `rate`; it gives the count of the one before, which is read once a batch is drawn."""
     waiting = [learn(next(batches))]
 
     def step() -> float:
         batch = next(batches)
-        count = waiting.pop()()["count"]
+        count = waiting.pop().read()["count"]
         waiting.append(learn(batch))
         return count
 

@@ -16,7 +16,7 @@ from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.models.mdrnn import MDRNN
 from worldmodels.runtime.config import WMMDNRNNConfig
 from worldmodels.runtime.devices import choose_device
-from worldmodels.training.mdrnn import batch_functions
+from worldmodels.training.mdrnn import MDRNNLearner
 
 CONFIG = WMMDNRNNConfig()
 
@@ -36,7 +36,7 @@ def ours(data: LatentSequenceDataset, device: torch.device, seconds: float) -> c
     """Our loop: latents in memory, drawn anew for every batch, and a step."""
     mdrnn, optimizer = network(data, device)
     rows = data.rows_per_batch(CONFIG.batch_size)
-    _, learn = batch_functions(mdrnn, optimizer, CONFIG, device, None, data.reward_scale, rows)
+    learn = MDRNNLearner(mdrnn, optimizer, CONFIG, device, None, data.reward_scale, rows).learn
     step = common.learning(learn, endless(data, CONFIG.batch_size))
     return lambda: common.rate(step, seconds)
 

@@ -24,7 +24,7 @@ from worldmodels.models.vae import ConvVAE
 from worldmodels.runtime.config import WMVAEConfig
 from worldmodels.runtime.devices import choose_device
 from worldmodels.storage.npz import read_npz
-from worldmodels.training.vae import batch_functions
+from worldmodels.training.vae import VAELearner
 
 FRAME_BYTES = 64 * 64 * 3
 BATCH = WMVAEConfig().train_batch_size
@@ -60,13 +60,13 @@ def training_rate(files: list[str], memory_gb: float, images: int, device: torch
     """Measures images/s over `images` of the loop; loading the first group is not counted, as it is done once."""
     data = ObservationDataset(files=files, buffer_size=share_memory(files, memory_gb)[0])
     vae = ConvVAE().to(device)
-    _, learn = batch_functions(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, device)
+    learn = VAELearner(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, device).learn
 
     def measure() -> float:
         batches = data.batches(BATCH, np.random.default_rng(1), images + BATCH)
-        learn(next(batches))()
+        learn(next(batches)).read()
         start = common.clock()
-        count = sum(learn(frames)()["count"] for frames in batches)
+        count = sum(learn(frames).read()["count"] for frames in batches)
         common.synchronize(device)
         return count / (common.clock() - start)
 

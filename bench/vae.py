@@ -13,7 +13,7 @@ from common import FLOP_TRAIN_VAE, Goal
 from worldmodels.data.datasets import ObservationDataset
 from worldmodels.models.vae import ConvVAE
 from worldmodels.runtime.devices import choose_device
-from worldmodels.training.vae import batch_functions
+from worldmodels.training.vae import VAELearner
 
 BATCH = 64
 
@@ -22,7 +22,7 @@ def ours(data: ObservationDataset, device: torch.device, seconds: float) -> comm
     """Our loop: frames in memory as uint8, drawn in random order, and a step."""
     vae = ConvVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    _, learn = batch_functions(vae, optimizer, 1.0, device)
+    learn = VAELearner(vae, optimizer, 1.0, device).learn
     step = common.learning(learn, endless(data))
     return lambda: common.rate(step, seconds)
 

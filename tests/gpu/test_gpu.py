@@ -23,8 +23,8 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.evaluator import Evaluator, prepare_worker
 from worldmodels.training.graphed_step import GraphedStep
-from worldmodels.training.mdrnn import batch_functions as mdrnn_functions
-from worldmodels.training.vae import batch_functions as vae_functions
+from worldmodels.training.mdrnn import MDRNNLearner
+from worldmodels.training.vae import VAELearner
 
 if not torch.cuda.is_available():
     pytest.exit("tests/gpu: expected a GPU that PyTorch finds, found none", returncode=1)
@@ -36,7 +36,7 @@ STEPS = 40
 def losses(name: str, learn, batches) -> list[float]:
     """This term of every batch, per `count`."""
     torch.manual_seed(2)
-    rows = [learn(batch)() for batch in batches]
+    rows = [learn(batch).read() for batch in batches]
     return [row[name] / row["count"] for row in rows]
 
 
@@ -49,7 +49,7 @@ def launched(monkeypatch):
 def train_v(rollouts) -> list[float]:
     torch.manual_seed(1)
     vae = ConvVAE().to(GPU).train()
-    _, learn = vae_functions(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, GPU)
+    learn = VAELearner(vae, torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True), 1.0, GPU).learn
     data = ObservationDataset(files=rollouts)
     return losses("train_mse", learn, [next(data.batches(64, np.random.default_rng(i))) for i in range(STEPS)])
 
@@ -60,7 +60,7 @@ def train_m(latents) -> list[float]:
     data = LatentSequenceDataset(latents, 16)
     mdrnn = MDRNN(data.latent_size, data.action_size, 32, 5).to(GPU)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=1e-3, alpha=0.9)
-    _, learn = mdrnn_functions(mdrnn, optimizer, config, GPU, None, 1.0, data.rows_per_batch(8))
+    learn = MDRNNLearner(mdrnn, optimizer, config, GPU, None, 1.0, data.rows_per_batch(8)).learn
     torch.manual_seed(3)
     return losses("gmm", learn, [next(data.batches(8, np.random.default_rng(i))) for i in range(STEPS)])
 

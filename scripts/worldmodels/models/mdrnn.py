@@ -141,31 +141,7 @@ def get_loss(
     padding: torch.Tensor | None = None,
     reward_scale: float = 1.0,
 ) -> dict[str, torch.Tensor]:
-    """Return the mean loss of a batch of sequences. It takes the same arguments as sum_losses.
-
-    Returns:
-        gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
-    """
-    sums = sum_losses(
-        mdrnn, latents, actions, rewards, terminals, next_latents, include_reward, valid, padding, reward_scale
-    )
-    sums |= {name: sums[name].clamp(min=1) for name in ("valid", "steps")}
-    return mean_losses(sums, latents.shape[-1], include_reward)
-
-
-def sum_losses(
-    mdrnn: MDRNN,
-    latents: torch.Tensor,
-    actions: torch.Tensor,
-    rewards: torch.Tensor,
-    terminals: torch.Tensor,
-    next_latents: torch.Tensor,
-    include_reward: bool = True,
-    valid: torch.Tensor | None = None,
-    padding: torch.Tensor | None = None,
-    reward_scale: float = 1.0,
-) -> dict[str, torch.Tensor]:
-    """Return the terms of the loss, summed over a batch of sequences; all tensors time first (L, B, ...).
+    """Return the mean losses of a batch of sequences; all tensors time first (L, B, ...).
 
     Args:
         valid: (L, B), 0 where there is no next latent (the last step of an episode); None: everywhere there is.
@@ -173,14 +149,39 @@ def sum_losses(
         reward_scale: what the reward's errors are divided by before they are squared.
 
     Returns:
+        gmm, bce, mse, and loss = (gmm + bce + mse) / (n + 2), or (gmm + bce) / (n + 1) without the reward.
+    """
+    batch = {
+        "latents": latents,
+        "actions": actions,
+        "rewards": rewards,
+        "terminals": terminals,
+        "next_latents": next_latents,
+        "valid": torch.ones_like(rewards) if valid is None else valid,
+        "padding": torch.zeros_like(rewards) if padding is None else padding,
+    }
+    sums = sum_losses(mdrnn, batch, include_reward, reward_scale)
+    sums |= {name: sums[name].clamp(min=1) for name in ("valid", "steps")}
+    return mean_losses(sums, latents.shape[-1], include_reward)
+
+
+def sum_losses(
+    mdrnn: MDRNN, batch: dict[str, torch.Tensor], include_reward: bool = True, reward_scale: float = 1.0
+) -> dict[str, torch.Tensor]:
+    """Return the losses, summed over a batch of sequences (paper, section 2.3).
+
+    Args:
+        batch: the tensors that get_loss takes, by name, valid and padding among them.
+        reward_scale: what the reward's errors are divided by before they are squared.
+
+    Returns:
         gmm, summed over the `valid` steps; bce and mse, summed over the `steps` that are no padding; valid and steps,
         the numbers of those.
     """
-    mus, sigmas, logpi, rs, ds = mdrnn(actions, latents)
-    valid = torch.ones_like(rewards) if valid is None else valid
-    inside = torch.ones_like(rewards) if padding is None else 1 - padding
-    gmm = gmm_loss(next_latents, mus, sigmas, logpi, reduce=False)
-    bce = F.binary_cross_entropy_with_logits(ds, terminals, reduction="none")
+    rewards, valid, inside = batch["rewards"], batch["valid"], 1 - batch["padding"]
+    mus, sigmas, logpi, rs, ds = mdrnn(batch["actions"], batch["latents"])
+    gmm = gmm_loss(batch["next_latents"], mus, sigmas, logpi, reduce=False)
+    bce = F.binary_cross_entropy_with_logits(ds, batch["terminals"], reduction="none")
     mse = ((rs - rewards) / reward_scale).square() if include_reward else torch.zeros_like(rewards)
     sums = {"gmm": (gmm * valid).sum(), "bce": (bce * inside).sum(), "mse": (mse * inside).sum()}
     return sums | {"valid": valid.sum(), "steps": inside.sum()}

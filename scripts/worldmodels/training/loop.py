@@ -1,8 +1,9 @@
-"""What the training loops of V and M share: early stopping, and the state that lets a run continue."""
+"""The epoch loop of V's and M's training, and the state from which a stopped training continues."""
 
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,40 @@ from worldmodels.storage.checkpoints import save_checkpoint
 from worldmodels.storage.states import keep_other_state, load_state
 from worldmodels.training.early_stopping import EarlyStopping
 
-Learn = Callable[[Any], Callable[[], dict[str, float]]]
+
+@dataclass
+class PendingLosses:
+    """The losses of a batch, summed over it, which a GPU may still be computing.
+
+    Attributes:
+        sums: name -> tensor ().
+        count: what the sums are divided by: the images, or the rows, of the batch.
+    """
+
+    sums: dict[str, torch.Tensor]
+    count: torch.Tensor | int
+
+    def read(self) -> dict[str, float]:
+        """Return the sums and the `count` as numbers; this waits for the GPU."""
+        return {name: loss.item() for name, loss in self.sums.items()} | {"count": float(self.count)}
 
 
 class TrainingLoop:
-    """A model in training: optimiser, schedule, early stopping, history and the best weights so far.
+    """A model in training: optimizer, schedule, early stopping, history and the best weights so far.
 
-    All of it is one file, saved after every epoch, every few minutes within one, and when a signal asks to stop; from
-    it training continues exactly. Data order and noise of an epoch are drawn from the run's seed and its number; within
-    an epoch the state of torch's generators is kept.
+    The state is one file. It is saved after every epoch, every few minutes within an epoch, and when a signal asks the
+    program to stop. Training continues from it exactly: data order and noise of an epoch come from the run's seed and
+    the epoch's number, and a state saved within an epoch holds the states of torch's generators.
+
+    Attributes:
+        history: a row per finished epoch.
+        best: epoch, precision (validation loss) and state_dict of the best weights so far.
+        partial: of an epoch that was interrupted: batches learnt, sums of the losses, states of the generators.
+
+    Args:
+        path: the file of the state.
+        identity: stamp of the configuration, code and data; a saved state with another stamp is not continued.
+        config: the section vae or mdrnn: its schedule, its number of epochs, and whether to start over.
     """
 
     SAVE_SECONDS = 300
@@ -39,7 +65,7 @@ class TrainingLoop:
         self.early_stopping = EarlyStopping("min", config.early_stopping_patience)
         self.history: list[dict] = []
         self.best: dict = {"epoch": 0, "precision": float("inf"), "state_dict": {}}
-        self.partial: dict | None = None  # of an epoch begun: batches done, sums so far, random states
+        self.partial: dict | None = None
         if config.noreload:
             keep_other_state(path, identity, log.info)
         else:
@@ -47,15 +73,16 @@ class TrainingLoop:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """The number of finished epochs."""
         return len(self.history)
 
     @property
     def over(self) -> bool:
+        """Whether the budget of epochs is spent or the validation loss has stopped to improve."""
         return self.epoch >= self.config.num_epochs or self.early_stopping.stop
 
     def resume(self) -> None:
-        """Take up the saved state of the same identity that comes next to the wanted number of epochs, if any."""
+        """Continue the saved state of this identity that is nearest to the budget of epochs, if there is one."""
         state = load_state(
             self.path, self.identity, log.info, lambda state: len(state["history"]), self.config.num_epochs
         )
@@ -72,13 +99,14 @@ class TrainingLoop:
         log.info("continuing after epoch %d%s", self.epoch, batches)
 
     def save(self) -> None:
-        parts = {name: getattr(self, name) for name in ("identity", "history", "best", "partial")}
+        """Write the state."""
+        state = {name: getattr(self, name) for name in ("identity", "history", "best", "partial")}
         for name in ("model", "optimizer", "scheduler", "early_stopping"):
-            parts[name] = getattr(self, name).state_dict()
-        save_checkpoint(self.path, parts)
+            state[name] = getattr(self, name).state_dict()
+        save_checkpoint(self.path, state)
 
-    def need_finite(self, loss: float) -> None:
-        """Raise UserError if training has gone astray; the last saved state stays as it is."""
+    def check_finite(self, loss: float) -> None:
+        """Raise UserError if the training has diverged; the last saved state stays as it is."""
         if not math.isfinite(loss):
             raise UserError(
                 f"{self.path}: the loss became {loss} in epoch {self.epoch + 1}; the state saved before is kept. "
@@ -86,64 +114,86 @@ class TrainingLoop:
             )
 
     def run_epoch(
-        self, name: str, seed: int, count: int, batches: Callable[[int], Iterable], learn: Learn
+        self,
+        name: str,
+        seed: int,
+        num_batches: int,
+        batches: Callable[[int], Iterable],
+        learn: Callable[[Any], PendingLosses],
     ) -> dict[str, float]:
-        """Train for an epoch, or for what is left of one that was cut; to be called inside of interrupts.patiently.
+        """Train for an epoch, or for the rest of an interrupted one. Call it within interrupts.patiently.
 
         Args:
-            name, count: for the progress bar; count is the number of batches.
+            name, num_batches: for the progress bar.
             seed: of the epoch's noise.
-            batches: gives the epoch's batches from this number on.
-            learn: takes a step on a batch; gives what waits for the step and gives its losses, summed over the batch,
-                and "count", what to divide by. Meanwhile the next batch is drawn.
+            batches: returns the epoch's batches from this number on.
+            learn: takes a step on a batch. While a GPU computes, the next batch is drawn.
 
         Returns:
-            The losses per `count`, and the `count` of the epoch.
+            The losses per `count`, see PendingLosses, and the `count` of the epoch.
 
         Raises:
             Interrupted: a signal came; the state is saved.
             UserError: a loss is not a number.
         """
+        number, sums = self.begin_epoch(seed)
+        saved_at, pending = time.monotonic(), None
+        for batch in progress(batches(number), f"{name}: epoch {self.epoch + 1}", num_batches, initial=number):
+            self.add_losses(sums, pending)
+            pending = learn(batch)
+            number += 1
+            if interrupts.requested() or time.monotonic() - saved_at > self.SAVE_SECONDS:
+                self.add_losses(sums, pending)
+                self.save_within_epoch(number, sums)
+                saved_at, pending = time.monotonic(), None
+                interrupts.check()
+        self.add_losses(sums, pending)
+        count = sums.pop("count")
+        return {name: total / count for name, total in sums.items()} | {"count": count}
+
+    def begin_epoch(self, seed: int) -> tuple[int, dict[str, float]]:
+        """Seed torch's generators, or restore those of an interrupted epoch.
+
+        Returns:
+            The number of batches learnt so far, and the sums of their losses.
+        """
         if self.partial is None:
             torch.manual_seed(seed)
-            done, total = 0, {}
-        else:
-            set_random_states(self.partial["random"])
-            done, total = self.partial["batches"], dict(self.partial["total"])
-            self.partial = None
-        saved, waiting = time.monotonic(), []
+            return 0, {}
+        set_random_states(self.partial["random"])
+        number, sums = self.partial["batches"], dict(self.partial["total"])
+        self.partial = None
+        return number, sums
 
-        def account() -> None:
-            while waiting:
-                for term, value in waiting.pop()().items():
-                    self.need_finite(value)
-                    total[term] = total.get(term, 0.0) + value
+    def add_losses(self, sums: dict[str, float], pending: PendingLosses | None) -> None:
+        """Add a batch's losses, if there are any, to the sums of the epoch.
 
-        for batch in progress(batches(done), f"{name}: epoch {self.epoch + 1}", count, initial=done):
-            account()
-            waiting.append(learn(batch))
-            done += 1
-            if interrupts.requested() or time.monotonic() - saved > self.SAVE_SECONDS:
-                account()
-                self.partial = {"batches": done, "total": total, "random": random_states()}
-                self.save()
-                self.partial, saved = None, time.monotonic()
-                interrupts.check()
-        account()
-        size = total.pop("count")
-        return {term: value / size for term, value in total.items()} | {"count": size}
+        Raises:
+            UserError: a loss is not a number.
+        """
+        if pending is None:
+            return
+        for name, loss in pending.read().items():
+            self.check_finite(loss)
+            sums[name] = sums.get(name, 0.0) + loss
+
+    def save_within_epoch(self, number: int, sums: dict[str, float]) -> None:
+        """Write the state after this number of batches."""
+        self.partial = {"batches": number, "total": sums, "random": random_states()}
+        self.save()
+        self.partial = None
 
     def finish_epoch(self, row: dict, precision: float) -> None:
-        """Close an epoch: schedule, early stopping, best weights, saved state.
+        """Finish an epoch: schedule, early stopping, best weights, saved state.
 
         Args:
-            row: what the history keeps of the epoch.
+            row: of the history, without the epoch's number and the learning rate.
             precision: the validation loss.
 
         Raises:
             UserError: the loss is not a number.
         """
-        self.need_finite(precision)
+        self.check_finite(precision)
         self.history.append({"epoch": self.epoch + 1, **row, "learning_rate": self.optimizer.param_groups[0]["lr"]})
         self.scheduler.step(precision)
         self.early_stopping.step(precision)
@@ -153,17 +203,18 @@ class TrainingLoop:
         interrupts.check()
 
     def keep_weights(self, precision: float) -> None:
-        """Take the present weights for the best so far."""
+        """Keep the present weights as the best so far."""
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.best = {"epoch": self.epoch, "precision": precision, "state_dict": weights}
 
 
 def random_states() -> list[torch.Tensor]:
-    """The states of torch's generators: the CPU's, then each GPU's."""
+    """Return the states of torch's generators: the CPU's, then each GPU's."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
 
 
 def set_random_states(states: list[torch.Tensor]) -> None:
+    """Restore the states that random_states returned; there may be fewer GPUs now."""
     torch.set_rng_state(states[0])
     if states[1:]:
-        torch.cuda.set_rng_state_all(states[1:][: torch.cuda.device_count()])  # which may be fewer now
+        torch.cuda.set_rng_state_all(states[1:][: torch.cuda.device_count()])

@@ -1,6 +1,6 @@
 """M's training (paper, section 2.3 and appendix A.2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,9 +17,10 @@ from worldmodels.runtime.config import WMMDNRNNConfig
 from worldmodels.runtime.settings import result_values
 from worldmodels.runtime.training_log import log_mdrnn_epoch
 from worldmodels.training.graphed_step import GraphedStep
-from worldmodels.training.loop import TrainingLoop
+from worldmodels.training.loop import PendingLosses, TrainingLoop
 
-PARTS = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")  # of a batch
+# The tensors of a batch, in the order in which a CUDA graph takes them.
+BATCH_KEYS = ("latents", "actions", "rewards", "terminals", "next_latents", "valid", "padding")
 
 
 def train_mdrnn(
@@ -31,122 +32,124 @@ def train_mdrnn(
     device: torch.device,
     vae: VAE | None = None,
 ) -> dict:
-    """Train M; checkpoint.tar, the state to continue from, goes to <logdir>/mdrnn.
+    """Train M. The state to continue from (checkpoint.tar) goes to <logdir>/mdrnn.
 
     Args:
         train, test: sequences of precomputed latents, or of frames that vae then encodes batch by batch.
-        identity: stamp of the configuration, code and data; a saved state of another one is not continued.
+        identity: stamp of the configuration, code and data; a saved state with another stamp is not continued.
 
     Returns:
-        What best.tar holds (state_dict, epoch, precision, config) and the history of the epochs.
+        "best", what best.tar holds (state_dict, epoch, precision, config), and "history", a row per epoch.
     """
     torch.manual_seed(seeding.number(seed, "mdrnn/weights"))
     sizes = (config.latent_size, config.action_size, config.hidden_size, config.gmm_components)
     mdrnn = MDRNN(*sizes, config.cell, config.num_layers).to(device)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
-    training = TrainingLoop(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
-
-    count = train.num_batches(config.batch_size)
+    loop = TrainingLoop(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
     # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
     reward_scale = max(1.0, train.reward_scale)
     rows = train.rows_per_batch(config.batch_size)
-    losses, learn = batch_functions(mdrnn, optimizer, config, device, vae, reward_scale, rows)
-
-    def means(sums: dict[str, float]) -> dict[str, float]:
-        return mean_losses(sums, mdrnn.latents, config.include_reward)
-
-    @torch.no_grad()
-    def validate() -> dict[str, float]:
-        torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
-        sums = [to_numbers(losses(batch)) for batch in test.batches(config.batch_size)]
-        return means({name: sum(part[name] for part in sums) for name in sums[0]})
+    learner = MDRNNLearner(mdrnn, optimizer, config, device, vae, reward_scale, rows)
 
     if not config.num_epochs:  # the experiment with a random M
-        training.keep_weights(validate()["loss"])
-    while not training.over:
-        epoch = training.epoch + 1
+        loop.keep_weights(validate(learner, test, seed)["loss"])
+    while not loop.over:
+        epoch = loop.epoch + 1
 
-        def batches(start: int, epoch: int = epoch) -> Iterator[dict]:
+        def batches(start: int, epoch: int = epoch) -> Iterator[dict[str, torch.Tensor]]:
             return train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch), start)
 
         noise = seeding.number(seed, "mdrnn/noise", epoch)
         with interrupts.patiently():
-            sums = training.run_epoch("mdrnn", noise, count, batches, learn)
+            sums = loop.run_epoch("mdrnn", noise, train.num_batches(config.batch_size), batches, learner.learn)
             row = {"steps": sums.pop("count")}
-            row |= {f"train_{name}": mean for name, mean in means({**sums, "steps": 1.0}).items()}
-            row |= validate()
-            training.finish_epoch(row, row["loss"])
-        log_mdrnn_epoch(training.history[-1])
+            training_losses = learner.mean_losses({**sums, "steps": 1.0})
+            row |= {f"train_{name}": mean for name, mean in training_losses.items()}
+            row |= validate(learner, test, seed)
+            loop.finish_epoch(row, row["loss"])
+        log_mdrnn_epoch(loop.history[-1])
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
-    return {"best": {**training.best, "config": sizes | result_values(config)}, "history": training.history}
+    return {"best": {**loop.best, "config": sizes | result_values(config)}, "history": loop.history}
 
 
-def batch_functions(
-    mdrnn: MDRNN,
-    optimizer: torch.optim.Optimizer,
-    config: WMMDNRNNConfig,
-    device: torch.device,
-    vae: VAE | None,
-    reward_scale: float,
-    rows: float,
-) -> tuple:
-    """What training does with a batch of sequences.
+class MDRNNLearner:
+    """Computes M's losses on batches of sequences, and takes a step of the optimizer on each.
+
+    Products are in bfloat16 where the device multiplies it in hardware.
 
     Args:
+        vae: encodes the frames of a batch; None where batches hold latents.
+        reward_scale: what the reward's errors are divided by before they are squared.
         rows: what the summed loss of every batch is divided by: the rows that count in a full batch, on average. So
             each row weighs the same, however much padding and however few sequences share its batch.
-
-    Returns:
-        losses(batch): as sum_losses, of a batch of latents, or of frames if there is a vae to encode them.
-        learn(batch): takes a step on them; see Training.run_epoch. Its `count` is the number of rows.
     """
-    mixed = has_bfloat16(device)
-    scale = loss_scale(mdrnn.latents, config.include_reward)
 
-    def parts(batch: dict) -> list[torch.Tensor]:
-        if vae is not None:
-            z = to_latent(vae, batch["frames"])
+    def __init__(
+        self,
+        mdrnn: MDRNN,
+        optimizer: torch.optim.Optimizer,
+        config: WMMDNRNNConfig,
+        device: torch.device,
+        vae: VAE | None,
+        reward_scale: float,
+        rows: float,
+    ) -> None:
+        self.mdrnn, self.optimizer, self.config, self.device, self.vae = mdrnn, optimizer, config, device, vae
+        self.reward_scale = reward_scale
+        self.divisor = rows * loss_scale(mdrnn.latents, config.include_reward)
+        self.mixed = has_bfloat16(device)
+        self.take_step = GraphedStep(self.step, optimizer, device) if device.type == "cuda" else self.step
+
+    def tensors(self, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Return the tensors of a batch in the order of BATCH_KEYS, its frames encoded if there is a vae."""
+        if self.vae is not None:
+            z = sample_latents(self.vae, batch["frames"])
             batch = {**batch, "latents": z[:-1], "next_latents": z[1:]}
-        return [batch[key] for key in PARTS]
+        return [batch[key] for key in BATCH_KEYS]
 
-    def terms(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        given = {key: tensor.to(device) for key, tensor in zip(PARTS, inputs)}
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            return sum_losses(mdrnn, **given, include_reward=config.include_reward, reward_scale=reward_scale)
+    def sum_losses(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch, see models.mdrnn.sum_losses; the tensors are in the order of BATCH_KEYS."""
+        batch = {key: tensor.to(self.device) for key, tensor in zip(BATCH_KEYS, tensors)}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            return sum_losses(self.mdrnn, batch, self.config.include_reward, self.reward_scale)
 
-    def losses(batch: dict) -> dict[str, torch.Tensor]:
-        return terms(*parts(batch))
+    def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch, see models.mdrnn.sum_losses."""
+        return self.sum_losses(*self.tensors(batch))
 
-    def step(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        sums = terms(*inputs)
-        optimizer.zero_grad(set_to_none=True)
-        ((sums["gmm"] + sums["bce"] + sums["mse"]) / (rows * scale)).backward()
-        nn.utils.clip_grad_norm_(mdrnn.parameters(), config.grad_clip)
-        optimizer.step()
-        return {name: term.detach() for name, term in sums.items()}
+    def mean_losses(self, sums: dict[str, float]) -> dict[str, float]:
+        """Return gmm, bce, mse and loss from the sums over some batches."""
+        return mean_losses(sums, self.mdrnn.latents, self.config.include_reward)
 
-    take = GraphedStep(step, optimizer, device) if device.type == "cuda" else step
+    def step(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Move the weights by the gradient of the losses per row; return the summed losses."""
+        sums = self.sum_losses(*tensors)
+        self.optimizer.zero_grad(set_to_none=True)
+        ((sums["gmm"] + sums["bce"] + sums["mse"]) / self.divisor).backward()
+        nn.utils.clip_grad_norm_(self.mdrnn.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in sums.items()}
 
-    def learn(batch: dict) -> Callable[[], dict[str, float]]:
-        sums = take(*parts(batch))
-
-        def account() -> dict[str, float]:
-            numbers = to_numbers(sums)
-            return numbers | {"count": numbers.pop("steps")}
-
-        return account
-
-    return losses, learn
-
-
-def to_numbers(terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Return the tensors () as numbers; a GPU is waited for."""
-    return {name: term.item() for name, term in terms.items()}
+    def learn(self, batch: dict[str, torch.Tensor]) -> PendingLosses:
+        """Take a step, on a GPU as one CUDA graph; see TrainingLoop.run_epoch. The count is the number of rows."""
+        sums = dict(self.take_step(*self.tensors(batch)))
+        rows = sums.pop("steps")
+        return PendingLosses(sums, rows)
 
 
-def to_latent(vae: VAE, frames: torch.Tensor) -> torch.Tensor:
-    """uint8 frames (L,B,H,W,C) -> sampled z (L, B, latent_size), the noise drawn as for precomputed latents."""
-    mu, logsigma = encode(vae, frames.flatten(0, 1))
-    mu, logsigma = (part.unflatten(0, frames.shape[:2]).clone() for part in (mu, logsigma))
+@torch.no_grad()
+def validate(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int) -> dict[str, float]:
+    """Return the mean losses, gmm, bce, mse and loss, over all sequences, always with the same noise."""
+    torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
+    batches = [
+        {name: loss.item() for name, loss in learner.losses(batch).items()}
+        for batch in test.batches(learner.config.batch_size)
+    ]
+    return learner.mean_losses({name: sum(batch[name] for batch in batches) for name in batches[0]})
+
+
+def sample_latents(vae: VAE, frames: torch.Tensor) -> torch.Tensor:
+    """Return sampled z (L, B, latent_size) of uint8 frames (L,B,H,W,C), with noise drawn as for precomputed latents."""
+    mu, logsigma = (tensor.unflatten(0, frames.shape[:2]).clone() for tensor in encode(vae, frames.flatten(0, 1)))
     return mu + logsigma.exp() * torch.randn_like(mu)

@@ -12,7 +12,7 @@ from worldmodels.models.vae import VAE, make_vae
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.user_network import user_network_code
-from worldmodels.training.vae import batch_functions
+from worldmodels.training.vae import VAELearner
 
 CPU = torch.device("cpu")
 
@@ -77,7 +77,7 @@ class Mine(ConvVAE):
         vae = make_vae("raising_vae:Mine", 3, 4, 32, 32)
         with user_network_code(vae):
             vae.start_at(torch.ones(3))
-        batch_functions(vae, None, 1.0, CPU)[0](torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
+        VAELearner(vae, None, 1.0, CPU).losses(torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
 
     if not words:
         with pytest.raises(torch.OutOfMemoryError):

@@ -177,7 +177,7 @@ def test_load_vae_refuses_other_networks(tmp_path):
         load_vae(tmp_path / "best.tar")
 
 
-def test_training_starts_at_the_mean_colour():
+def test_training_starts_at_the_mean_color():
     torch.manual_seed(0)
     vae, colour = ConvVAE(3, 8), torch.tensor([0.9, 0.5, 0.1])
     vae.start_at(colour)

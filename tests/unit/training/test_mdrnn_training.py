@@ -9,7 +9,7 @@ from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.models.mdrnn import MDRNN, get_loss, mean_losses
 from worldmodels.runtime.config import WMMDNRNNConfig
 from worldmodels.storage.npz import write_npz
-from worldmodels.training.mdrnn import batch_functions, train_mdrnn
+from worldmodels.training.mdrnn import MDRNNLearner, train_mdrnn
 
 SIZES = (32, 3, 64, 5)
 CPU = torch.device("cpu")
@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 def test_training_computes_the_plain_loss_up_to_the_rounding_of_bfloat16():
     m, data = MDRNN(*SIZES), {**random_batch(), "valid": torch.ones(6, 2), "padding": torch.zeros(6, 2)}
     optimizer = torch.optim.SGD(m.parameters())
-    losses, _ = batch_functions(m, optimizer, WMMDNRNNConfig(), CPU, None, reward_scale=1.0, rows=12.0)
-    terms, expected = mean_losses(losses(data), 32, include_reward=True), get_loss(m, **data)
+    learner = MDRNNLearner(m, optimizer, WMMDNRNNConfig(), CPU, None, reward_scale=1.0, rows=12.0)
+    terms, expected = mean_losses(learner.losses(data), 32, include_reward=True), get_loss(m, **data)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name].float(), value, rtol=0.01, atol=0.01)
 
@@ -40,8 +40,8 @@ def test_a_row_weighs_the_same_whatever_else_is_in_its_batch(float32):
         m = MDRNN(*SIZES)
         m.load_state_dict(start.state_dict())
         config = WMMDNRNNConfig(grad_clip=1e6)
-        _, learn = batch_functions(m, torch.optim.SGD(m.parameters(), lr=1.0), config, CPU, None, 1.0, rows=7.0)
-        learn({key: value[:, part] for key, value in data.items()})
+        learner = MDRNNLearner(m, torch.optim.SGD(m.parameters(), lr=1.0), config, CPU, None, 1.0, rows=7.0)
+        learner.learn({key: value[:, part] for key, value in data.items()})
         vectors = (torch.nn.utils.parameters_to_vector(network.parameters()) for network in (m, start))
         steps.append(torch.sub(*vectors).detach())
     torch.testing.assert_close(steps[0], steps[1] + steps[2], rtol=1e-3, atol=1e-6)
