@@ -24,9 +24,10 @@ from worldmodels.envs import seeding
 from worldmodels.envs.backends import choose_backend
 from worldmodels.models.controller import flatten_parameters
 from worldmodels.playing.agent import load_agent
+from worldmodels.playing.workers import start_player
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import Evaluator, prepare_worker, share_cores
+from worldmodels.search.evaluator import CandidatePlayer, Evaluator, share_cores
 
 ENV = EnvConfig()
 TRACKS = count(10_000)  # every measurement plays another track
@@ -42,7 +43,8 @@ def population(logdir: str, sigma: float) -> np.ndarray:
 def players(logdir: str, ctrl: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
     """Workers that share the cores as in training."""
     count, threads = share_cores(cores, ctrl)
-    with worker_pool(count, prepare_worker, logdir, ENV, choose_backend(ENV), ctrl, device, threads) as pool:
+    load = CandidatePlayer.load, logdir, ENV, choose_backend(ENV), ctrl, device, threads
+    with worker_pool(count, start_player, *load) as pool:
         list(pool.map(abs, range(100)))  # they start
         yield pool
 

@@ -5,6 +5,7 @@ python bench/evaluate.py --logdir results/carracing
 """
 
 import time
+from functools import partial
 from itertools import count, islice
 
 import common
@@ -14,7 +15,8 @@ from common import Goal
 from worldmodels.envs.instances import Instances
 from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.envs.making import make_gymnasium
-from worldmodels.playing import evaluation
+from worldmodels.playing.evaluation import WIDTH, AgentPlayer
+from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.workers import worker_pool
 
@@ -34,10 +36,10 @@ class Recorder(GymnasiumLanes):
         return super().step(lanes, actions)
 
 
-def record(seeds: list[int]) -> dict[int, list[np.ndarray]]:
-    """The agent's actions in the episodes of these seeds."""
-    lanes = Recorder(evaluation.AGENT[-1], seeds)
-    evaluation.play_test_episodes(lanes)
+def record(player: AgentPlayer, seeds: list[int]) -> dict[int, list[np.ndarray]]:
+    """Return the agent's actions in the episodes of these seeds."""
+    lanes = Recorder(player.instances, seeds)
+    player.play_lanes(lanes)
     return lanes.actions
 
 
@@ -53,16 +55,16 @@ def replay(seed: int, actions: list[np.ndarray], env: EnvConfig) -> int:
 
 def main(args) -> None:
     env = EnvConfig(kwargs={"max_episode_steps": args.steps})
-    with worker_pool(args.threads, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
+    with worker_pool(args.threads, start_player, AgentPlayer.load, args.logdir, env, args.device) as pool:
         list(pool.map(abs, range(100)))  # the workers start
         plans = {}
 
         def ours() -> float:
-            pieces = [list(islice(SEEDS, evaluation.WIDTH)) for _ in range(args.threads)]
-            for actions in pool.map(record, pieces):
+            pieces = [list(islice(SEEDS, WIDTH)) for _ in range(args.threads)]
+            for actions in pool.map(partial(run_with_player, record), pieces):
                 plans.update(actions)
             start = time.perf_counter()
-            played = pool.map(evaluation.evaluate_in_worker, pieces)
+            played = pool.map(partial(run_with_player, AgentPlayer.play), pieces)
             steps = sum(length for episodes in played for _, length in episodes.values())
             return steps / (time.perf_counter() - start)
 

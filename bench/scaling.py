@@ -5,6 +5,7 @@ python bench/scaling.py --logdir results/carracing
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import common
@@ -17,7 +18,8 @@ import vae
 from worldmodels.data.datasets import ObservationDataset
 from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.envs.backends import choose_backend
-from worldmodels.playing import evaluation
+from worldmodels.playing.evaluation import WIDTH, AgentPlayer
+from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerConfig
 from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.workers import worker_pool
@@ -35,11 +37,11 @@ def with_workers(args, cores: int) -> dict[str, float]:
     with controller.players(args.logdir, ctrl, args.device, cores) as pool:
         found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
     env = EnvConfig(kwargs={"max_episode_steps": args.steps})
-    with worker_pool(cores, evaluation.prepare_worker, args.logdir, env, args.device) as pool:
+    with worker_pool(cores, start_player, AgentPlayer.load, args.logdir, env, args.device) as pool:
         list(pool.map(abs, range(100)))
         start = common.clock()
-        pieces = [list(range(core, cores * evaluation.WIDTH, cores)) for core in range(cores)]
-        played = pool.map(evaluation.evaluate_in_worker, pieces)
+        pieces = [list(range(core, cores * WIDTH, cores)) for core in range(cores)]
+        played = pool.map(partial(run_with_player, AgentPlayer.play), pieces)
         steps = sum(length for episodes in played for _, length in episodes.values())
         found["evaluation"] = steps / (common.clock() - start)
     return found

@@ -5,6 +5,7 @@ Writes <logdir>/report/best.gif, median.gif and worst.gif: what V saw, its recon
 same actions, shown the truth now and then; films.png shows all three. The paths driven go to replays.npz.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 
 from worldmodels.models.decoding import decode
 from worldmodels.playing.agent import WorldModel, load_world_model
-from worldmodels.playing.evaluation import check_agent, prepare_worker
+from worldmodels.playing.evaluation import AgentPlayer, check_agent
 from worldmodels.playing.replays import Replay, dream_along, replay_episode
+from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
@@ -64,8 +66,10 @@ def main(args) -> None:
     chosen = choose(test["returns"])
     seeds = [test["seeds"][number] for number in chosen.values()]
     env = check_agent(run.logdir, env)
-    with worker_pool(max(1, min(len(seeds), args.threads)), prepare_worker, run.logdir, env, run.device) as pool:
-        episodes = dict(zip(chosen, progress(pool.map(replay_episode, seeds), "replay", len(seeds))))
+    count = max(1, min(len(seeds), args.threads))
+    with worker_pool(count, start_player, AgentPlayer.load, run.logdir, env, run.device) as pool:
+        replays = pool.map(partial(run_with_player, replay_episode), seeds)
+        episodes = dict(zip(chosen, progress(replays, "replay", len(seeds))))
     world = load_world_model(run.logdir, torch.device("cpu"))
     arrays, films = {}, []
     for name, episode in episodes.items():

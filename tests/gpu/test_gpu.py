@@ -18,10 +18,11 @@ from worldmodels.models.load_controller import load_controller
 from worldmodels.models.mdrnn import MDRNN
 from worldmodels.models.vae import ConvVAE
 from worldmodels.playing.graphed_function import GraphedFunction
+from worldmodels.playing.workers import start_player
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
 from worldmodels.runtime.log import log
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import Evaluator, prepare_worker
+from worldmodels.search.evaluator import CandidatePlayer, Evaluator
 from worldmodels.training.graphed_step import GraphedStep
 from worldmodels.training.mdrnn import MDRNNLearner
 from worldmodels.training.vae import VAELearner
@@ -182,8 +183,8 @@ def test_the_gpu_drives_as_the_cpu(tiny_run):
     candidates = mean + 0.05 * np.random.default_rng(1).standard_normal((8, len(mean)))
     found = []
     for device in ("cpu", "cuda"):
-        prepared = (str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
-        with worker_pool(2, prepare_worker, *prepared) as pool:
+        load = (CandidatePlayer.load, str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
+        with worker_pool(2, start_player, *load) as pool:
             evaluator = Evaluator(pool, ctrl.lanes)
             found.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))
     np.testing.assert_allclose(found[0][0], found[1][0], atol=3.0)

@@ -302,7 +302,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
             since("train_controller"),
             "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
         ),
-        (since("train_controller"), "search/evaluator training/controller"),
+        (since("train_controller"), "search/evaluator training/controller playing/workers"),
         (since("evaluate"), "playing/evaluation playing/scores"),
         (PLOTS, "showing/figures"),
         ({"plot_mdrnn"}, "playing/likelihood"),

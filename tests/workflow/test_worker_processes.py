@@ -13,12 +13,13 @@ from helpers.environments import dot
 from worldmodels.models.controller import Controller
 from worldmodels.models.mdrnn import MDRNN
 from worldmodels.models.vae import ConvVAE
-from worldmodels.playing import evaluation
+from worldmodels.playing.evaluation import AgentPlayer
 from worldmodels.playing.replays import replay_episode
+from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import WMControllerConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import evaluate_in_worker, prepare_worker
+from worldmodels.search.evaluator import CandidatePlayer
 from worldmodels.storage.checkpoints import write_best
 
 
@@ -72,13 +73,13 @@ def test_worker_closes_its_environments_as_it_ends(dots, logdir, stage):
     env = dot(**SIMULATOR)
     if stage == "ctrl":
         config = WMControllerConfig(env_name=env.id, squash=[], stall_limit=0)
-        prepared = prepare_worker, logdir, env, "gymnasium", config, "cpu", 1
-        task = evaluate_in_worker, np.zeros((2, 75)), [5, 6]
+        load = CandidatePlayer.load, logdir, env, "gymnasium", config, "cpu", 1
+        task = CandidatePlayer.evaluate, np.zeros((2, 75)), [5, 6]
     else:
-        prepared = evaluation.prepare_worker, logdir, env, "cpu"
-        task = (evaluation.evaluate_in_worker, [5, 6]) if stage == "evaluate" else (replay_episode, 5)
-    with worker_pool(1, *prepared) as pool:
-        pool.submit(*task).result(timeout=60)
+        load = AgentPlayer.load, logdir, env, "cpu"
+        task = (AgentPlayer.play, [5, 6]) if stage == "evaluate" else (replay_episode, 5)
+    with worker_pool(1, start_player, *load) as pool:
+        pool.submit(run_with_player, *task).result(timeout=60)
         starts = Path("starts").read_text()
         assert len(Path("closes").read_text()) == 1  # the first one told that pictures have to be rendered
     assert Path("closes").read_text() == starts == "x" * (2 if stage == "replay" else 3)

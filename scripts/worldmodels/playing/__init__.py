@@ -10,7 +10,8 @@ __getattr__, __all__ = lazily(
     {
         "agent": ["WorldModel", "load_agent", "load_world_model"],
         "episodes": ["play_episodes"],
-        "evaluation": ["evaluate"],
+        "evaluation": ["AgentPlayer", "evaluate"],
+        "workers": ["run_with_player", "start_player"],
         "dreams": ["dream", "sample_latent"],
     },
 )

@@ -1,7 +1,8 @@
 """The official test, in gymnasium whatever the controller was trained in."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
+from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +14,7 @@ from worldmodels.models.load_controller import load_controller
 from worldmodels.playing.agent import Squash, WorldModel, load_agent
 from worldmodels.playing.episodes import play_episodes
 from worldmodels.playing.scores import summarize_returns
+from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.devices import choose_device, worker_device
 from worldmodels.runtime.log import log
@@ -24,53 +26,69 @@ from worldmodels.storage.states import load_state
 
 # Episodes that a worker plays side by side. V's encoder takes 1.0 ms for a single frame, 0.2 ms for one of eight.
 WIDTH = 8
-AGENT: tuple[WorldModel, Controller, Squash, Instances] | None = None
-
-
-def prepare_worker(number: int, logdir: str, env: EnvConfig, device_name: str) -> Callable[[], None]:
-    """Load the agent once in a worker process; what is returned closes the worker's environments."""
-    global AGENT
-    world, controller, saved = load_agent(logdir, worker_device(device_name, number))
-    instances = Instances(env)
-    squash = world.squash(saved["config"]["squash"], instances.space)
-    AGENT = world, controller, squash, instances
-    return instances.close
-
-
-def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:
-    """Raise UserError if the agent or its environment is missing or wrong: here, and not in a worker.
-
-    Returns:
-        The environment's configuration for the workers, in which env.frames and env.reuse are settled.
-    """
-    prepare_worker(0, logdir, env, "cpu")
-    assert AGENT is not None
-    AGENT[-1].settle_reuse()
-    AGENT[-1].close()  # before the workers make theirs: some simulators allow one at a time
-    return AGENT[-1].config
 
 
 Episodes = dict[int, list]  # seed -> [return, length]
 
 
-def play_test_episodes(lanes: GymnasiumLanes) -> Episodes:
-    """The test's episodes on the seeds of at most WIDTH lanes."""
-    assert AGENT is not None
-    world, controller, squash, _ = AGENT
+@dataclass
+class AgentPlayer:
+    """The trained agent and the gymnasium environments that it plays in, as a worker process keeps them."""
 
-    def policy(_, **parts: torch.Tensor) -> torch.Tensor:
-        return squash(controller(**parts))
+    world: WorldModel
+    controller: Controller
+    squash: Squash
+    instances: Instances
 
-    try:
-        returns, lengths = play_episodes(world, lanes, policy, features=controller.features, width=WIDTH)
-    finally:
-        lanes.close()
-    return {seed: [float(r), int(n)] for seed, r, n in zip(lanes.seeds, returns, lengths)}
+    @classmethod
+    def load(cls, number: int, logdir: str, env: EnvConfig, device_name: str) -> "AgentPlayer":
+        """Load the agent of <logdir> and make its first environment.
+
+        Args:
+            number: of the worker. It chooses the GPU if there are several.
+
+        Raises:
+            UserError: the agent or its environment is missing or wrong.
+        """
+        world, controller, saved = load_agent(logdir, worker_device(device_name, number))
+        instances = Instances(env)
+        squash = world.squash(saved["config"]["squash"], instances.space)
+        return cls(world, controller, squash, instances)
+
+    def play(self, seeds: list[int]) -> Episodes:
+        """Play one episode per seed, of at most WIDTH seeds."""
+        return self.play_lanes(GymnasiumLanes(self.instances.config, seeds, self.instances))
+
+    def play_lanes(self, lanes: GymnasiumLanes) -> Episodes:
+        """Play the episodes of these lanes, at most WIDTH, and close the lanes."""
+
+        def policy(_: slice, **features: torch.Tensor) -> torch.Tensor:
+            return self.squash(self.controller(**features))
+
+        try:
+            returns, lengths = play_episodes(self.world, lanes, policy, features=self.controller.features, width=WIDTH)
+        finally:
+            lanes.close()
+        return {seed: [float(r), int(n)] for seed, r, n in zip(lanes.seeds, returns, lengths)}
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.instances.close()
 
 
-def evaluate_in_worker(seeds: list[int]) -> Episodes:
-    assert AGENT is not None
-    return play_test_episodes(GymnasiumLanes(AGENT[-1].config, seeds, AGENT[-1]))
+def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:
+    """Load the agent once in this process, so that its errors are raised here and not in a worker.
+
+    Returns:
+        The environment's configuration for the workers, in which env.frames and env.reuse are settled.
+
+    Raises:
+        UserError: the agent or its environment is missing or wrong.
+    """
+    player = AgentPlayer.load(0, logdir, env, "cpu")
+    player.instances.settle_reuse()
+    player.close()  # before the workers make their environments: some simulators allow one at a time
+    return player.instances.config
 
 
 def split_seeds(seeds: list[int], cores: int) -> list[list[int]]:
@@ -112,8 +130,8 @@ def evaluate(
     if len(left) < len(seeds):
         log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
     count = max(1, min(cores, len(left)))
-    with worker_pool(count, prepare_worker, logdir, env, device) as pool:
-        jobs = [pool.submit(evaluate_in_worker, piece) for piece in split_seeds(left, count)]
+    with worker_pool(count, start_player, AgentPlayer.load, logdir, env, device) as pool:
+        jobs = [pool.submit(run_with_player, AgentPlayer.play, piece) for piece in split_seeds(left, count)]
 
         def finished() -> Iterator[int]:
             for job in as_completed(jobs):

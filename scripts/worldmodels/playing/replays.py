@@ -9,9 +9,9 @@ import torch
 from worldmodels.envs.instances import Instances
 from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.models.encoding import encode
-from worldmodels.playing import evaluation
 from worldmodels.playing.agent import WorldModel
 from worldmodels.playing.dreams import dream
+from worldmodels.playing.evaluation import AgentPlayer
 
 
 @dataclass
@@ -74,14 +74,12 @@ class WatchedLane(GymnasiumLanes):
         return np.stack([x - across[0], y - across[1], x + across[0], y + across[1]], axis=1).astype(np.float32)
 
 
-def replay_episode(seed: int) -> Replay:
-    """Play the test's episode of this seed, as a worker that evaluation.prepare_worker has prepared."""
-    assert evaluation.AGENT is not None
-    world, _, _, instances = evaluation.AGENT
-    lane = WatchedLane(instances, seed)
-    evaluation.play_test_episodes(lane)
+def replay_episode(player: AgentPlayer, seed: int) -> Replay:
+    """Play the test's episode of this seed again and record it."""
+    lane = WatchedLane(player.instances, seed)
+    player.play_lanes(lane)
     frames = np.stack(lane.frames[:-1])  # the last frame is seen by nobody
-    latents = torch.cat([encode(world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
+    latents = torch.cat([encode(player.world.vae, part)[0] for part in torch.from_numpy(frames).split(256)])
     return Replay(
         seed,
         frames,

@@ -12,6 +12,6 @@ __getattr__, __all__ = lazily(
         "base": ["Search"],
         "cma_es": ["CMAES"],
         "gradient": ["EvolutionStrategiesGradient"],
-        "evaluator": ["Evaluator"],
+        "evaluator": ["CandidatePlayer", "Evaluator"],
     },
 )

@@ -1,6 +1,6 @@
 """Fitness of many controllers at once, in worker processes."""
 
-from collections.abc import Callable
+import math
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
@@ -13,13 +13,16 @@ from worldmodels.models.controller import ManyControllers
 from worldmodels.models.load_controller import make_controller
 from worldmodels.playing.agent import Squash, WorldModel, load_world_model
 from worldmodels.playing.episodes import play_episodes
+from worldmodels.playing.workers import run_with_player
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.devices import worker_device
 
+Result = tuple[np.ndarray, np.ndarray]  # returns (B,), lengths (B,)
+
 
 @dataclass
-class Worker:
-    """What a worker process keeps between its tasks."""
+class CandidatePlayer:
+    """V, M and the environments in which a worker process plays episodes of candidate controllers."""
 
     world: WorldModel
     env: EnvConfig
@@ -27,15 +30,50 @@ class Worker:
     config: WMControllerConfig
     squash: Squash
     threads: int = 1  # that step EnvPool's environments
-    instances: Instances | None = None  # of gymnasium, where that plays
+    instances: Instances | None = None  # gymnasium's environments; EnvPool needs none
 
-    def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Play an episode of each of the controllers (B,P) on its seed: returns (B,), lengths (B,)."""
+    @classmethod
+    def load(
+        cls,
+        number: int,
+        logdir: str,
+        env: EnvConfig,
+        backend: str,
+        config: WMControllerConfig,
+        device: str,
+        threads: int,
+    ) -> "CandidatePlayer":
+        """Load V and M of <logdir>, and make the first environment.
+
+        Args:
+            number: of the worker. It chooses the GPU if there are several.
+            threads: step EnvPool's environments.
+
+        Raises:
+            UserError: a network is missing or damaged, or does not suit the environment.
+        """
+        world = load_world_model(logdir, worker_device(device, number))
+        instances = Instances(env)
+        squash = world.squash(config.squash, instances.space)
+        if backend == "envpool":
+            instances.close()  # only its action space was needed
+        return cls(world, env, backend, config, squash, threads, instances)
+
+    def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> Result:
+        """Play one episode per candidate controller.
+
+        Args:
+            parameters: (B, P), one controller per row.
+            seeds: (B,) of the episodes.
+
+        Returns:
+            returns (B,) float64 and lengths (B,) int64.
+        """
         weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
-        many = ManyControllers(weights, make_controller(self.config.to_dict(), self.world.cell))
+        controllers = ManyControllers(weights, make_controller(self.config.to_dict(), self.world.cell))
 
-        def policy(which: np.ndarray | slice, **parts: torch.Tensor) -> torch.Tensor:
-            return self.squash(many.act(which, **parts))
+        def policy(rows: np.ndarray | slice, **features: torch.Tensor) -> torch.Tensor:
+            return self.squash(controllers.act(rows, **features))
 
         lanes = make_lanes(self.env, self.backend, seeds, self.threads, self.instances)
         # In gymnasium env.instances may have episodes wait. A row for each of them keeps the bits the same.
@@ -46,43 +84,24 @@ class Worker:
         finally:
             lanes.close()
 
-
-WORKER: Worker | None = None
+    def close(self) -> None:
+        """Close the environments."""
+        if self.instances:
+            self.instances.close()
 
 
 def share_cores(cores: int, config: WMControllerConfig) -> tuple[int, int]:
-    """Worker processes, as many as a generation has pieces at most, and the threads of each that step environments."""
-    cores = min(cores, config.max_workers)
-    grown = config.max_env_steps // config.sample_growth if config.sample_growth else 0
-    pieces = -(-config.pop_size * (config.n_samples + grown) // config.lanes)
-    count = max(1, min(cores, pieces))
-    return count, max(1, cores // count)
-
-
-def prepare_worker(
-    number: int, logdir: str, env: EnvConfig, backend: str, config: WMControllerConfig, device: str, threads: int
-) -> Callable[[], None]:
-    """Load V and M once in a worker process, in which so many threads will step EnvPool's environments.
+    """Share the cores among worker processes and their threads.
 
     Returns:
-        What closes the worker's environments.
+        The number of worker processes, at most one per piece of a generation, and the number of threads in each that
+        step EnvPool's environments.
     """
-    global WORKER
-    world = load_world_model(logdir, worker_device(device, number))
-    instances = Instances(env)
-    squash = world.squash(config.squash, instances.space)
-    if backend == "envpool":
-        instances.close()  # it only told the actions
-    WORKER = Worker(world, env, backend, config, squash, threads, instances)
-    return instances.close
-
-
-def evaluate_in_worker(parameters: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    assert WORKER is not None
-    return WORKER.evaluate(parameters, seeds)
-
-
-Result = tuple[np.ndarray, np.ndarray]  # returns (B,), lengths (B,)
+    cores = min(cores, config.max_workers)
+    grown = config.max_env_steps // config.sample_growth if config.sample_growth else 0
+    pieces = math.ceil(config.pop_size * (config.n_samples + grown) / config.lanes)
+    count = max(1, min(cores, pieces))
+    return count, max(1, cores // count)
 
 
 class Evaluator:
@@ -104,7 +123,9 @@ class Evaluator:
                 jobs.append(Future())
                 jobs[-1].set_result(known[number])
             else:
-                jobs.append(self.pool.submit(evaluate_in_worker, parameters[piece], seeds[piece]))
+                jobs.append(
+                    self.pool.submit(run_with_player, CandidatePlayer.evaluate, parameters[piece], seeds[piece])
+                )
         return jobs
 
     @staticmethod

@@ -15,6 +15,7 @@ from worldmodels.envs.instances import Instances
 from worldmodels.models.controller import flatten_parameters, load_parameters
 from worldmodels.models.load_controller import make_controller
 from worldmodels.playing.agent import load_world_model
+from worldmodels.playing.workers import start_player
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.devices import choose_device
@@ -27,7 +28,7 @@ from worldmodels.runtime.training_log import log_generation
 from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.base import Search, check_returns
 from worldmodels.search.cma_es import CMAES
-from worldmodels.search.evaluator import Evaluator, Result, prepare_worker, share_cores
+from worldmodels.search.evaluator import CandidatePlayer, Evaluator, Result, share_cores
 from worldmodels.search.gradient import EvolutionStrategiesGradient
 from worldmodels.storage.checkpoints import save_checkpoint
 from worldmodels.storage.files import write_atomically
@@ -277,7 +278,7 @@ def train_controller(
         told = "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more"
         log.info(told, count, threads)
     prepared = (config.logdir, env, backend, config, device, threads)
-    with worker_pool(count, prepare_worker, *prepared, kind=config.workers) as pool:
+    with worker_pool(count, start_player, CandidatePlayer.load, *prepared, kind=config.workers) as pool:
         training = ControllerTraining(strategy, Evaluator(pool, config.lanes), config, seed)
         state = None
         if config.noreload:

@@ -23,7 +23,7 @@ from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerCo
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import role_flags
 from worldmodels.runtime.program import make_parser
-from worldmodels.search.evaluator import Worker
+from worldmodels.search.evaluator import CandidatePlayer
 from worldmodels.storage.files import read_json
 
 
@@ -241,11 +241,11 @@ def evaluate(world: WorldModel, env: EnvConfig, pieces: int = 1) -> list[bytes]:
     instances = Instances(env)
     squash = Squash([], instances.space, world.device)
     config = WMControllerConfig(env_name=env.id, stall_limit=0)
-    worker = Worker(world, env, "gymnasium", config, squash, instances=instances)
+    player = CandidatePlayer(world, env, "gymnasium", config, squash, instances=instances)
     parameters = np.random.default_rng(1).normal(size=(5, 3 * 25))
     results = []
     for _ in range(pieces):
-        results.append(b"".join(part.tobytes() for part in worker.evaluate(parameters, [3, 4, 5, 6, 7])))
+        results.append(b"".join(part.tobytes() for part in player.evaluate(parameters, [3, 4, 5, 6, 7])))
     most = len(instances.members)
     instances.close()
     assert most <= (env.instances or 5)

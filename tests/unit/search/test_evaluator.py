@@ -12,7 +12,7 @@ from worldmodels.models.encoding import encode
 from worldmodels.playing.agent import Squash, WorldModel
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.devices import worker_device
-from worldmodels.search.evaluator import Worker, share_cores
+from worldmodels.search.evaluator import CandidatePlayer, share_cores
 
 CPU = torch.device("cpu")
 
@@ -31,8 +31,8 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     fake.close = lambda: None
     monkeypatch.setattr("worldmodels.search.evaluator.make_lanes", lambda *args: fake)
     squash = Squash(["tanh"], SPACE, CPU)
-    worker = Worker(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
-    worker.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
+    player = CandidatePlayer(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
+    player.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
     frames = FakeLanes([[0.0]] * 3).reset()
     z, _ = encode(world.vae, torch.from_numpy(frames))
     for i, c in enumerate(controllers):

@@ -57,7 +57,7 @@ def test_generate_rollouts_writes_the_requested_number_of_files(tmp_path, monkey
         yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(lanes.seeds))
 
     monkeypatch.setattr("worldmodels.data.collection.play_drivers", play)
-    monkeypatch.setattr("worldmodels.data.collection.workers", lambda count: ThreadPoolExecutor(count))
+    monkeypatch.setattr("worldmodels.data.collection.worker_pool", lambda count: ThreadPoolExecutor(count))
     summaries = generate_rollouts(str(tmp_path), num_rollouts=number, seq_len=3)
     names = {path.name for path in tmp_path.glob("*.npz")}
     assert len(names) == number
