@@ -100,7 +100,7 @@ def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: i
     for step in range(steps):
         action = policy(step, z, hidden)
         frames, _, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
-        hidden = world.cell.remember(action, z, hidden)
+        hidden = world.cell.next_hidden(action, z, hidden)
         z, _ = encode(world.vae, torch.from_numpy(frames))
         if terminated[0] or truncated[0]:
             log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
@@ -129,7 +129,7 @@ def main(args) -> None:
 
     z, hidden = warm_up(world, instances, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
     keyboard = Keyboard(world, squash.codec) if args.drive == "keyboard" else None
-    generator = torch.Generator(world.device).manual_seed(seeding.number(run.seed, "dream"))
+    generator = torch.Generator(world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
     latents, rewards, ended = [z], [], ""
     steps = dream(world.cell, z, hidden, keyboard or trained, args.steps, args.temperature, generator)
     for step in progress(steps, "dream", args.steps):

@@ -170,7 +170,7 @@ def main(args) -> None:
     check_models(f"{run.logdir}/mdrnn/best.tar", saved, "M", {"vae": ("V", f"{run.logdir}/vae/best.tar")})
     include_reward = saved["config"]["include_reward"]
     figures.save(losses(summary, include_reward), f"{folder}/mdrnn_losses.png")
-    generator = torch.Generator().manual_seed(seeding.number(run.seed, "figures/mdrnn"))
+    generator = torch.Generator().manual_seed(seeding.integer_seed(run.seed, "figures/mdrnn"))
     episodes = [read_episode(path, vae, mdrnn, generator) for path in args.rollouts]
     shown = max(episodes, key=lambda e: (len(e.z) > WARM_UP + HORIZON, e.rewards.sum()))  # where the most happens
     figures.save(strip(vae, mdrnn, shown, generator), f"{folder}/mdrnn_dream.png")

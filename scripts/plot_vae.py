@@ -7,7 +7,7 @@ Writes <logdir>/report/vae_*.png.
 import numpy as np
 import torch
 
-from worldmodels.data.datasets import Group
+from worldmodels.data.datasets import EpisodeGroup
 from worldmodels.envs import seeding
 from worldmodels.models.decoding import decode
 from worldmodels.models.encoding import encode
@@ -93,7 +93,7 @@ def main(args) -> None:
     vae, saved = load_vae(f"{run.logdir}/vae/best.tar")
     figures.save(losses(summary, saved["config"]["beta"]), f"{folder}/vae_losses.png")
 
-    data = Group(args.rollouts)
+    data = EpisodeGroup(args.rollouts)
     rng = seeding.generator(run.seed, "figures/vae")
     rows = rng.permutation(len(data.rewards))[:LOOKED_AT]
     frames = data.observations[rows]

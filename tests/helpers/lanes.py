@@ -6,8 +6,8 @@ import numpy as np
 class FakeLanes:
     """Episodes with given rewards; an episode ends with its list. Frames tell the lane and the step."""
 
-    def __init__(self, rewards, limit=1000):
-        self.limit = limit
+    def __init__(self, rewards, time_limit=1000):
+        self.time_limit = time_limit
         self.rewards, self.step_of = rewards, [0] * len(rewards)
         self.stepped = []
         self.groups = [np.arange(len(rewards))]

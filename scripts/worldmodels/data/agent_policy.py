@@ -45,5 +45,5 @@ class AgentDriver:
         controller = self.agent.controller
         clean = self.squash(controller(**world.features(controller.features, z, self.hidden))).numpy()
         action = self.squash.codec.snap(torch.from_numpy(clean + self.noise[step])).float()
-        self.hidden = world.cell.remember(action, z, self.hidden)
+        self.hidden = world.cell.next_hidden(action, z, self.hidden)
         return action[0].numpy()

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldmodels.data.episodes import ahead, read_rollout, split_files
+from worldmodels.data.episodes import prefetch, read_rollout, split_files
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.npz import read_npz
 
 
-class Group:
+class EpisodeGroup:
     """Some episodes in memory, one after another.
 
     Attributes:
@@ -85,15 +85,15 @@ class RolloutDataset(torch.utils.data.Dataset):
             return
         chosen = [self.files[(self._next + i) % len(self.files)] for i in range(self.buffer_size)]
         self._next = (self._next + self.buffer_size) % max(1, len(self.files))
-        self._group = Group(chosen)
+        self._group = EpisodeGroup(chosen)
 
     @property
-    def group(self) -> Group:
+    def group(self) -> EpisodeGroup:
         if self._group is None:
             self.load_next_buffer()
         return self._group  # type: ignore[return-value]
 
-    def groups(self, rng: np.random.Generator) -> Iterator[Group]:
+    def groups(self, rng: np.random.Generator) -> Iterator[EpisodeGroup]:
         """All files once, in groups that fit the memory (two of half the size: one in use, one loading)."""
         if self.in_memory:
             yield self.group
@@ -102,7 +102,7 @@ class RolloutDataset(torch.utils.data.Dataset):
         order = [self.files[i] for i in rng.permutation(len(self.files))]
         size = max(1, self.buffer_size // 2)
         parts = [order[i : i + size] for i in range(0, len(order), size)]
-        yield from ahead(Group, parts)
+        yield from prefetch(EpisodeGroup, parts)
 
     def __len__(self) -> int:
         return len(self.group.rewards)

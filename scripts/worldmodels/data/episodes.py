@@ -100,7 +100,7 @@ def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
     return episode
 
 
-def ahead(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
+def prefetch(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
     """load(item) of each item in order, the next one loading in the background while one is in use."""
     with ThreadPoolExecutor(1) as background:
         loading = background.submit(load, items[0])

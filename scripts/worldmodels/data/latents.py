@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldmodels.data.episodes import ahead, read_rollout
+from worldmodels.data.episodes import prefetch, read_rollout
 from worldmodels.models.encoding import encode
 from worldmodels.models.vae import VAE
 from worldmodels.runtime import interrupts
@@ -51,7 +51,7 @@ def precompute_latents(
     left, saved = files[len(episodes) :], time.monotonic()
     with interrupts.patiently():
         steps = progress(left, "latents", len(files), initial=len(episodes))
-        for file, episode in zip(steps, ahead(read_rollout, left)):
+        for file, episode in zip(steps, prefetch(read_rollout, left)):
             check_frames(vae, episode["observations"], file)
             # Batches of about equal size, since a tiny one at the end would be slow.
             frames = torch.from_numpy(episode.pop("observations"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldmodels.data.datasets import Group, RolloutDataset
+from worldmodels.data.datasets import EpisodeGroup, RolloutDataset
 from worldmodels.data.episodes import split_files
 from worldmodels.data.latents import LATENT_KEYS
 from worldmodels.runtime.errors import UserError
@@ -211,7 +211,7 @@ class SequenceDataset(Cuts, RolloutDataset):
         batch.pop("frames")
         return {"observations": frames[:-1], "next_observations": frames[1:], **{k: v[:, 0] for k, v in batch.items()}}
 
-    def gather(self, group: Group, sequences: np.ndarray) -> dict:
+    def gather(self, group: EpisodeGroup, sequences: np.ndarray) -> dict:
         """A batch, time first: frames (L+1, B, H, W, C) uint8 that V is to encode, and the rest as above."""
         around, rows, masks = rows_of(sequences, self.seq_len)
         return {

@@ -12,7 +12,7 @@ import torch
 
 from worldmodels.envs import reuse
 from worldmodels.envs.actions import ActionCodec
-from worldmodels.envs.making import RAISED, FormError, close_env, is_rendered, make_gymnasium
+from worldmodels.envs.making import RAISED, InterfaceError, close_env, is_rendered, make_gymnasium
 from worldmodels.envs.pictures import PictureError, Pictures, describe_value
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
@@ -51,7 +51,7 @@ class Instance:
         with user_code(RAISED):
             try:
                 return function(*arguments, **options)
-            except FormError as error:
+            except InterfaceError as error:
                 raise self.error(*error.args) from error.__cause__
 
     def frame(self, observation: Any) -> np.ndarray:
@@ -104,7 +104,7 @@ class Instances:
         self.config = dataclasses.replace(config, frames="render" if render else "observation")
         self.pictures = Pictures(None if render else space)  # type: ignore[arg-type]
         self.space, self.codec = env.action_space, ActionCodec(env.action_space)
-        self.limit = limit_in_steps(env.spec.max_episode_steps, config)  # type: ignore[union-attr,arg-type]
+        self.time_limit = time_limit_in_steps(env.spec.max_episode_steps, config)  # type: ignore[union-attr,arg-type]
         self.members.append(Instance(self.config, env, self.pictures))
 
     def prepare(self, count: int) -> int:
@@ -177,7 +177,7 @@ class Instances:
         self.played = False
 
 
-def limit_in_steps(max_episode_steps: int, env: EnvConfig) -> int:
+def time_limit_in_steps(max_episode_steps: int, env: EnvConfig) -> int:
     """Return the longest episode in steps. A step is env.frame_skip of the environment's own steps."""
     return -(-max_episode_steps // env.frame_skip)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from worldmodels.envs.actions import ActionCodec
 from worldmodels.envs.frames import frames_for_v
-from worldmodels.envs.instances import Instance, Instances, limit_in_steps
+from worldmodels.envs.instances import Instance, Instances, time_limit_in_steps
 from worldmodels.runtime.config import EnvConfig
 
 
@@ -25,7 +25,7 @@ class GymnasiumLanes:
         self.config, self.seeds = env, seeds
         self.owned = instances is None
         self.instances = instances or Instances(env)
-        self.codec, self.limit = self.instances.codec, self.instances.limit
+        self.codec, self.time_limit = self.instances.codec, self.instances.time_limit
         self.playing: dict[int, Instance] = {}
 
     @property
@@ -65,7 +65,7 @@ class EnvPoolLanes:
                 env.id, num_envs=len(seeds), num_threads=threads, env_seed=list(seeds), **more
             )
             self.codec = ActionCodec(self.pool.action_space)
-        self.limit = limit_in_steps(self.pool.spec.config.max_episode_steps, env)
+        self.time_limit = time_limit_in_steps(self.pool.spec.config.max_episode_steps, env)
         self.groups = [np.arange(len(seeds))]
 
     def reset(self, lanes: np.ndarray | None = None) -> np.ndarray:

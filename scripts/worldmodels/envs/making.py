@@ -67,8 +67,8 @@ def make_checked(env: EnvConfig, options: dict) -> gym.Env:
     while type(below) in OWN_WRAPPERS:
         above, below = below, below.env
     if above is None:
-        return FormCheck(below)
-    above.env = FormCheck(below)
+        return InterfaceCheck(below)
+    above.env = InterfaceCheck(below)
     return made
 
 
@@ -122,11 +122,11 @@ def check_pictures(env: EnvConfig, made: gym.Env) -> None:
     raise UserError(f"{what} {images} or 1), float), {found}; {advice}")
 
 
-class FormError(Exception):
+class InterfaceError(Exception):
     """reset or step broke gymnasium's interface. The arguments: what was expected, from which call, what was found."""
 
 
-class FormCheck(gym.Wrapper):
+class InterfaceCheck(gym.Wrapper):
     """Sees that reset and step return tuples of two and five, before gymnasium's own wrappers unpack them."""
 
     def __getattr__(self, name: str) -> Any:  # wrappers above may reach for what is the environment's own
@@ -144,14 +144,14 @@ class FormCheck(gym.Wrapper):
         except TypeError as error:
             if "unexpected keyword argument" not in str(error) or error.__traceback__.tb_next is not None:
                 raise
-            raise FormError("(observation, info)", "reset(seed=...)", str(error)) from error
+            raise InterfaceError("(observation, info)", "reset(seed=...)", str(error)) from error
         if not isinstance(result, tuple) or len(result) != 2:
-            raise FormError("(observation, info)", "reset(seed=...)", describe_value(result))
+            raise InterfaceError("(observation, info)", "reset(seed=...)", describe_value(result))
         return result
 
     def step(self, action: Any):
         result = self.env.step(action)
         if not isinstance(result, tuple) or len(result) != 5:
             expected = "(observation, reward, terminated, truncated, info)"
-            raise FormError(expected, "step()", describe_value(result))
+            raise InterfaceError(expected, "step()", describe_value(result))
         return result

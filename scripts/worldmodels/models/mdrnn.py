@@ -79,7 +79,7 @@ class MDRNNCell(_MDRNNBase):
         zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
         return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
-    def remember(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
+    def next_hidden(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
         """The new hidden state alone: what a controller needs."""
         x, news = torch.cat([action, latent], dim=-1), []
         for cell, *state in zip([self.rnn, *self.deeper], *(part.split(self.hiddens, -1) for part in hidden)):
@@ -93,7 +93,7 @@ class MDRNNCell(_MDRNNBase):
         return hidden if self.layers == 1 else tuple(part[:, -self.hiddens :] for part in hidden)
 
     def forward(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> tuple:
-        hidden = self.remember(action, latent, hidden)
+        hidden = self.next_hidden(action, latent, hidden)
         return *self.head(self.last_layer(hidden)[0]), hidden
 
 

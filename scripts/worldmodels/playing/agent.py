@@ -32,7 +32,7 @@ class WorldModel:
     device: torch.device
     env_steps: int
     logdir: str = ""
-    graphed: bool = True
+    capturable: bool = True
     digests: dict[str, str] = field(default_factory=dict)
 
     def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> dict[str, torch.Tensor]:

@@ -84,5 +84,5 @@ def hidden_after(mdrnn: MDRNN, actions: torch.Tensor, latents: torch.Tensor) -> 
     cell = to_cell(mdrnn)
     hidden = cell.get_init_hidden(actions.shape[1])
     for action, latent in zip(actions, latents):
-        hidden = cell.remember(action, latent, hidden)
+        hidden = cell.next_hidden(action, latent, hidden)
     return hidden

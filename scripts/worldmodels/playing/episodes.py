@@ -45,15 +45,15 @@ def play_episodes(
     width = width or (count if on_gpu else 0)
     returns, lengths = np.zeros(count), np.zeros(count, np.int64)
     stalled, stall_rewards = np.zeros(count, np.int64), np.zeros(count)
-    limit = min(time_limit or lanes.limit, lanes.limit)
+    limit = min(time_limit or lanes.time_limit, lanes.time_limit)
 
     def decide(frames: torch.Tensor, *hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The actions, and M's next hidden state."""
         z, _ = encode(world.vae, frames)
         actions = policy(slice(None) if width else alive, **world.features(features, z, hidden))
-        return actions, *(world.cell.remember(actions, z, hidden) if features != "z" else hidden)
+        return actions, *(world.cell.next_hidden(actions, z, hidden) if features != "z" else hidden)
 
-    act = GraphedFunction(decide, world.device) if on_gpu and world.graphed else decide
+    act = GraphedFunction(decide, world.device) if on_gpu and world.capturable else decide
     for group in lanes.groups:
         frames, alive, step = lanes.reset(group), group, 0
         if width:
@@ -85,5 +85,5 @@ def play_episodes(
                     hidden = [part[torch.from_numpy(~done)] for part in hidden]
             alive = alive[~done]
     if isinstance(act, GraphedFunction):
-        world.graphed = act.possible  # torch never gives back the memory of a capture that failed
+        world.capturable = act.capturable  # torch never gives back the memory of a capture that failed
     return returns, lengths

@@ -20,11 +20,11 @@ class GraphedFunction:
     def __init__(self, function: Callable[..., tuple[torch.Tensor, ...]], device: torch.device) -> None:
         self.function, self.device = function, device
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.possible = True
+        self.capturable = True
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.cuda.device(self.device):
-            if self.graph is None and self.possible:
+            if self.graph is None and self.capturable:
                 self.capture(inputs)
             if self.graph is None:
                 return self.function(*(tensor.to(self.device) for tensor in inputs))
@@ -39,4 +39,4 @@ class GraphedFunction:
         try:
             self.graph, self.outputs = capture_graph(self.function, *self.inputs)
         except RuntimeError:
-            self.possible = False
+            self.capturable = False

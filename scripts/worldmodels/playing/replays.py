@@ -111,5 +111,5 @@ def dream_along(world: WorldModel, latents: torch.Tensor, actions: torch.Tensor,
         )
         dreamt += [step.latent for step in steps]
         for t in range(len(z)):
-            hidden = world.cell.remember(taken[t : t + 1], z[t : t + 1], hidden)
+            hidden = world.cell.next_hidden(taken[t : t + 1], z[t : t + 1], hidden)
     return torch.cat(dreamt)

@@ -271,7 +271,7 @@ def train_controller(
     if size > MANY_PARAMETERS and config.cma.get("CMA_diagonal") is not True:
         told = "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without"
         log.info(told, size, 8e-9 * size**2)
-    number = seeding.number(seed, "ctrl/strategy")
+    number = seeding.integer_seed(seed, "ctrl/strategy")
     strategy = CMAES(size, config.sigma0, config.pop_size, number, config.cma)
     count, threads = share_cores(cores, config)
     if threads > 1:

@@ -41,7 +41,7 @@ def train_mdrnn(
     Returns:
         "best", what best.tar holds (state_dict, epoch, precision, config), and "history", a row per epoch.
     """
-    torch.manual_seed(seeding.number(seed, "mdrnn/weights"))
+    torch.manual_seed(seeding.integer_seed(seed, "mdrnn/weights"))
     sizes = (config.latent_size, config.action_size, config.hidden_size, config.gmm_components)
     mdrnn = MDRNN(*sizes, config.cell, config.num_layers).to(device)
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
@@ -59,7 +59,7 @@ def train_mdrnn(
         def batches(start: int, epoch: int = epoch) -> Iterator[dict[str, torch.Tensor]]:
             return train.batches(config.batch_size, seeding.generator(seed, "mdrnn/order", epoch), start)
 
-        noise = seeding.number(seed, "mdrnn/noise", epoch)
+        noise = seeding.integer_seed(seed, "mdrnn/noise", epoch)
         with interrupts.patiently():
             sums = loop.run_epoch("mdrnn", noise, train.num_batches(config.batch_size), batches, learner.learn)
             row = {"steps": sums.pop("count")}
@@ -141,7 +141,7 @@ class MDRNNLearner:
 @torch.no_grad()
 def validate(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int) -> dict[str, float]:
     """Return the mean losses, gmm, bce, mse and loss, over all sequences, always with the same noise."""
-    torch.manual_seed(seeding.number(seed, "mdrnn/validation"))
+    torch.manual_seed(seeding.integer_seed(seed, "mdrnn/validation"))
     batches = [
         {name: loss.item() for name, loss in learner.losses(batch).items()}
         for batch in test.batches(learner.config.batch_size)

@@ -44,7 +44,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     folder = Path(config.logdir) / "vae"
     train, test = load_frames(files, config)
     height, width, channels = train.group.observations.shape[1:]
-    torch.manual_seed(seeding.number(seed, "vae/weights"))
+    torch.manual_seed(seeding.integer_seed(seed, "vae/weights"))
     vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
     with user_network_code(vae):
         vae.start_at(mean_color(train.group.observations))
@@ -60,7 +60,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
             return train.batches(config.train_batch_size, rng, config.images_per_epoch, start)
 
         vae.train()
-        noise = seeding.number(seed, "vae/noise", epoch)
+        noise = seeding.integer_seed(seed, "vae/noise", epoch)
         with interrupts.patiently():
             row = loop.run_epoch("vae", noise, count_batches(train, config), batches, learner.learn)
             row["images"] = row.pop("count")
@@ -158,7 +158,7 @@ def validate(learner: VAELearner, test: ObservationDataset, seed: int) -> dict[s
     learner.vae.eval()
     total = np.zeros(3)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeding.number(seed, "vae/validation"))
+        torch.manual_seed(seeding.integer_seed(seed, "vae/validation"))
         for frames in test.batches(64, seeding.generator(seed, "vae/validation"), VALIDATION_FRAMES):
             mse, kl = learner.losses(frames)
             total += [mse.item(), kl.item(), len(frames)]

@@ -51,7 +51,7 @@ def test_an_action_lasts_frame_skip_steps(env, size):
         frames, rewards, *_ = skipping.step(one, action)
         np.testing.assert_allclose(rewards, sum(part[1] for part in parts), rtol=1e-5)
         assert np.array_equal(frames, parts[-1][0])
-    assert single.limit == 4 * skipping.limit or single.limit == 30
+    assert single.time_limit == 4 * skipping.time_limit or single.time_limit == 30
     single.close(), skipping.close()
 
 
@@ -60,7 +60,7 @@ def test_max_episode_steps_ends_an_episode():
     lanes = make_lanes(env, "gymnasium", [1])
     lanes.reset()
     ends = [lanes.step(np.array([0]), np.zeros((1, 2), np.float32))[3][0] for _ in range(2)]
-    assert ends == [False, True] and lanes.limit == 2
+    assert ends == [False, True] and lanes.time_limit == 2
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,8 @@ def test_the_hidden_state_remembers():
     cell = MDRNNCell(*SIZES)
     a, z = torch.randn(1, 3), torch.randn(1, 32)
     first = cell.get_init_hidden(1)
-    second = cell.remember(a, z, first)
-    assert not torch.allclose(cell.remember(a, z, second)[0], second[0])
+    second = cell.next_hidden(a, z, first)
+    assert not torch.allclose(cell.next_hidden(a, z, second)[0], second[0])
 
 
 KINDS = [("lstm", 1), ("lstm", 3), ("gru", 1), ("gru", 2)]

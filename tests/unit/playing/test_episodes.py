@@ -44,7 +44,7 @@ def test_stalled_episode_is_charged_until_the_time_limit(world):
 
 def test_stalled_episode_is_not_charged_beyond_the_episode_limit(world):
     lanes = FakeLanes([[1.0] + [-0.1] * 99])
-    lanes.limit = 50
+    lanes.time_limit = 50
     returns, _ = play_episodes(world, lanes, idle_policy, time_limit=100, stall_limit=10)
     np.testing.assert_allclose(returns, [1.0 - 0.1 * 49], rtol=1e-6)
 
@@ -66,7 +66,7 @@ def test_hidden_states_follow_their_lanes(world, width):
     assert len(seen) == 6
     for z, h in seen:
         torch.testing.assert_close(h, hidden[0][0])
-        hidden = world.cell.remember(torch.zeros(1, 3), z.unsqueeze(0), hidden)
+        hidden = world.cell.next_hidden(torch.zeros(1, 3), z.unsqueeze(0), hidden)
 
 
 def test_fixed_width_gives_each_lane_its_own_actions_and_rewards(world):

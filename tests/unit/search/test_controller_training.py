@@ -34,7 +34,7 @@ class InlinePool:
 def training(lanes=5, **changes) -> ControllerTraining:
     values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
     config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
-    strategy = CMAES(5, config.sigma0, config.pop_size, seeding.number(1, "ctrl/strategy"))
+    strategy = CMAES(5, config.sigma0, config.pop_size, seeding.integer_seed(1, "ctrl/strategy"))
     return ControllerTraining(strategy, Evaluator(InlinePool(), lanes), config, seed=1)
 
 
@@ -135,7 +135,7 @@ def test_interrupted_generation_is_not_played_twice():
         next(steps)
         if made is whole:
             list(steps)
-    strategy = CMAES(5, 0.3, 12, seeding.number(1, "ctrl/strategy"))
+    strategy = CMAES(5, 0.3, 12, seeding.integer_seed(1, "ctrl/strategy"))
     for returns in begun.returns:
         strategy.ask()
         strategy.tell(returns.mean(axis=1))
