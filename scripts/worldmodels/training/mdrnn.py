@@ -50,6 +50,7 @@ def train_mdrnn(
     reward_scale = max(1.0, train.reward_scale)
     rows = train.rows_per_batch(config.batch_size)
     learner = MDRNNLearner(mdrnn, optimizer, config, device, vae, reward_scale, rows)
+    num_batches = train.num_batches(config.batch_size)  # once: where not all files fit the memory, counting loads some
 
     if not config.num_epochs:  # the experiment with a random M
         loop.keep_weights(validate(learner, test, seed)["loss"])
@@ -61,7 +62,7 @@ def train_mdrnn(
 
         noise = seeding.integer_seed(seed, "mdrnn/noise", epoch)
         with interrupts.patiently():
-            sums = loop.run_epoch("mdrnn", noise, train.num_batches(config.batch_size), batches, learner.learn)
+            sums = loop.run_epoch("mdrnn", noise, num_batches, batches, learner.learn)
             row = {"steps": sums.pop("count")}
             training_losses = learner.mean_losses({**sums, "steps": 1.0})
             row |= {f"train_{name}": mean for name, mean in training_losses.items()}

@@ -51,6 +51,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     loop = TrainingLoop(folder / "checkpoint.tar", identity, vae, optimizer, config)
     learner = VAELearner(vae, optimizer, config.beta, device)
+    num_batches = count_batches(train, config)  # once: where not all files fit the memory, counting loads some
 
     while not loop.over:
         epoch = loop.epoch + 1
@@ -62,7 +63,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         vae.train()
         noise = seeding.integer_seed(seed, "vae/noise", epoch)
         with interrupts.patiently():
-            row = loop.run_epoch("vae", noise, count_batches(train, config), batches, learner.learn)
+            row = loop.run_epoch("vae", noise, num_batches, batches, learner.learn)
             row["images"] = row.pop("count")
             row |= validate(learner, test, seed)
             precision = row["mse"] + config.beta * row["kl"]
