@@ -1,4 +1,4 @@
-"""Stamps of results and of saved states: which code, options and inputs they were made with."""
+"""Stamps of results and of saved states: the code, the options and the inputs that they come from."""
 
 import argparse
 import hashlib
@@ -12,26 +12,30 @@ from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.paths import input_name
 
 
-def state_identity(*parts: Any, user_modules: Iterable[str] = ()) -> str:
-    """The stamp of a saved state: this program's code, and the parts (options, digests of the inputs).
+def state_identity(*values: Any, user_modules: Iterable[str] = ()) -> str:
+    """Return the stamp of a saved state: 32 hexadecimal digits.
+
+    They change with the code of this program and with the values.
 
     Args:
-        user_modules: modules of a user's own that the program runs.
+        values: what shapes the state besides the code: options, digests of the inputs.
+        user_modules: a user's own modules that the program runs.
     """
-    text = "\n".join([program_fingerprint(sys.argv[0], *user_modules), *map(str, parts)])
+    text = "\n".join([program_fingerprint(sys.argv[0], *user_modules), *map(str, values)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def product_origin(args: argparse.Namespace, inputs: Iterable[str | Path]) -> dict:
-    """Return what a summary says of where its product comes from; {} for a program run by hand.
+    """Return what a summary says about the origin of its product.
 
-    Snakemake reads it where it has no record of the product, see worldmodels.workflow.records.
+    Snakemake reads it where it has no record of the product; see worldmodels.workflow.records.
 
     Args:
-        inputs: summaries of what the product is made from; those that do not exist are left out.
+        args: the program's flags. --origin holds the texts that the workflow compares, by name.
+        inputs: the summaries of what the product is made from. Those that do not exist are left out.
 
     Returns:
-        {"origin": what the workflow compares, by name, and "inputs", the digests}.
+        {"origin": the texts, and under "inputs" the digests of the inputs}; {} for a program that is run by hand.
     """
     if args.origin is None:
         return {}
@@ -40,5 +44,5 @@ def product_origin(args: argparse.Namespace, inputs: Iterable[str | Path]) -> di
 
 
 def shard_summaries(files: Iterable[str]) -> list[Path]:
-    """The summaries of the shards that these rollouts are in, <shard>.json beside <shard>_<number>.npz."""
+    """Return the summaries of the shards of these rollouts: <shard>.json beside <shard>_<number>.npz."""
     return sorted({Path(file).with_name(f"{Path(file).name.split('_')[0]}.json") for file in files})

@@ -1,7 +1,7 @@
 """Which modules of this library a program runs, as its imports say.
 
-Modules in runtime/ never count: nothing in that folder can change a result. Nor do the `__init__` files, which only
-export names.
+Modules in runtime/ never count: nothing in that folder can change a result. `__init__` files do not count either: they
+only export names.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def program_modules(script: str | Path) -> list[Path]:
-    """Return the script and the modules of this library that it imports, directly or through others, and that count."""
+    """Return a script and the modules of this library that it imports, directly or through others, and that count."""
     paths: set[Path] = set()
     queue = [Path(script)]
     while queue:
@@ -21,7 +21,7 @@ def program_modules(script: str | Path) -> list[Path]:
             continue
         paths.add(path)
         for level, name in imports_of(path):
-            if not level and name.partition(".")[0] == PACKAGE.name:
+            if level == 0 and in_library(name):
                 queue += imported_modules(name)
     return sorted(paths, key=label)
 
@@ -43,6 +43,17 @@ def imported_modules(name: str) -> list[Path]:
             break
         folder /= part
     return sorted(path for path in folder.glob("*.py") if counts(path))
+
+
+def in_library(name: str) -> bool:
+    """Return whether a dotted name lies in this library."""
+    return name.partition(".")[0] == PACKAGE.name
+
+
+def is_library_module(name: str) -> bool:
+    """Return whether a dotted name is that of a module or package of this library."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def counts(path: Path) -> bool:

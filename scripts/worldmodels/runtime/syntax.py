@@ -1,4 +1,4 @@
-"""What counts of a source file: its syntax tree without comments, docstrings and layout, and what it imports.
+"""What counts in a source file: its syntax tree without comments, docstrings and layout, and its imports.
 
 Both are the same under every supported version of Python. This module needs the standard library alone.
 """
@@ -11,67 +11,76 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-# What ast.parse raises for a file that Python could not run either.
+# Errors of ast.parse for a file that Python cannot run either.
 BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 
-# Gymnasium's entry points, as "games.ball:Ball": the module is imported when the environment is made.
+# Gymnasium's entry points, as "games.ball:Ball". The module is imported when the environment is made.
 ENTRY_POINT = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*")
 
 
 class Code(NamedTuple):
-    """A source file as the fingerprint sees it."""
+    """A source file as the fingerprint sees it.
 
-    digest: str  # of the syntax tree, without docstrings
-    imports: tuple[tuple[int, str], ...]  # (dots of a relative import, dotted name); a.b for `from a import b`
+    Attributes:
+        digest: SHA-256 of the syntax tree without docstrings, hexadecimal.
+        imports: (dots of a relative import, dotted name) of each import; the name is a.b for `from a import b`.
+    """
+
+    digest: str
+    imports: tuple[tuple[int, str], ...]
 
 
-@cache  # most rules run the same few modules
+@cache  # because most rules run the same few modules
 def parse(source: bytes) -> Code:
-    """Return what counts of a source, whose encoding is what its first lines say.
+    """Return what counts in a source file.
+
+    Args:
+        source: the bytes of the file, in the encoding that its first lines name.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: see BROKEN.
+        SyntaxError: the source is no Python; so are the other errors of BROKEN.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the program that runs the file shows them
+        warnings.simplefilter("ignore")  # The program that runs the file shows the warnings.
         tree = ast.parse(source)
-    return Code(hashlib.sha256(serialize(tree).encode()).hexdigest(), tuple(sorted(imports(tree))))
+    return Code(hashlib.sha256(serialize(tree).encode()).hexdigest(), tuple(sorted(imported_names(tree))))
 
 
 def serialize(tree: ast.AST) -> str:
     """Return a syntax tree as text that is the same in every version of Python.
 
-    Positions and docstrings are left out. So is every empty field, because later versions add fields. What ast.unparse
-    and ast.dump print differs between versions.
+    Positions and docstrings are left out. So is every empty field, because later versions add fields. The output of
+    ast.unparse and ast.dump differs between versions. A stack stands in for recursion, because a long sum is nested
+    deeper than calls of Python functions may be.
     """
-    parts: list[str] = []
-    stack: list = [tree]  # A long sum is nested deeper than Python's functions may be.
+    pieces: list[str] = []
+    stack: list = [tree]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            parts.append(item)
+            pieces.append(item)
         elif isinstance(item, list):
             stack.append("]")
-            stack += [text_of(value) for value in reversed(item)]
-            parts.append("[")
-        elif isinstance(item, (ast.Constant, ast.MatchSingleton)):  # without the kind of a Constant: u"" is ""
-            parts.append(f"({type(item).__name__} {text_of(item.value)})")
+            stack += [leaf_text(value) for value in reversed(item)]
+            pieces.append("[")
+        elif isinstance(item, (ast.Constant, ast.MatchSingleton)):  # without a Constant's kind: u"" is ""
+            pieces.append(f"({type(item).__name__} {leaf_text(item.value)})")
         else:
-            parts.append(f"({type(item).__name__}")
+            pieces.append(f"({type(item).__name__}")
             stack.append(")")
             for name, value in sorted(fields_of(item), reverse=True):
-                stack += [text_of(value), f" {name}="]
-    return "".join(parts)
+                stack += [leaf_text(value), f" {name}="]
+    return "".join(pieces)
 
 
-def text_of(value):
+def leaf_text(value: Any) -> Any:
     """Return a leaf of the tree as text, and a node or a list unchanged."""
     if isinstance(value, (ast.AST, list)):
         return value
-    # Whole numbers in base 16, which has no limit of digits; text in ASCII, since what else is printable depends on
-    # the version of Unicode.
+    # Whole numbers have base 16, which has no limit of digits. Text is ASCII, because the characters that Python prints
+    # as they are depend on its version of Unicode.
     return hex(value) if type(value) is int else ascii(value)
 
 
@@ -89,6 +98,7 @@ def fields_of(node: ast.AST) -> Iterator[tuple[str, object]]:
 
 
 def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a module, class or function without its docstring."""
     first = body[0].value if body and isinstance(body[0], ast.Expr) else None
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return body[1:] or [ast.Pass()]
@@ -96,19 +106,19 @@ def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def merge_texts(values: list[ast.expr]) -> list[ast.expr]:
-    """Return the parts of an f-string, neighboring texts as one: versions of Python differ in how they cut them."""
+    """Return the pieces of an f-string with neighboring texts joined: versions of Python cut them differently."""
     merged: list[ast.expr] = []
-    for part in values:
-        if isinstance(part, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
-            merged[-1] = ast.Constant(merged[-1].value + part.value)
-        elif not (isinstance(part, ast.Constant) and part.value == ""):
-            merged.append(part)
+    for piece in values:
+        if isinstance(piece, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
+            merged[-1] = ast.Constant(merged[-1].value + piece.value)
+        elif not (isinstance(piece, ast.Constant) and piece.value == ""):
+            merged.append(piece)
     return merged
 
 
-def imports(tree: ast.AST) -> set[tuple[int, str]]:
+def imported_names(tree: ast.AST) -> set[tuple[int, str]]:
     """Return all that a file imports, anywhere in it, as (dots, name): see Code.imports."""
-    names = set()
+    names: set[tuple[int, str]] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {(0, alias.name) for alias in node.names}
@@ -117,25 +127,33 @@ def imports(tree: ast.AST) -> set[tuple[int, str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             entry = ENTRY_POINT.fullmatch(node.value)
             names |= {(0, entry[1])} if entry else set()
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            name = node.args[0].value
-            if called in ("import_module", "__import__") and isinstance(name, str):
-                names.add((len(name) - len(name.lstrip(".")), name.lstrip(".")))
+        elif isinstance(node, ast.Call):
+            names |= called_imports(node)
     return names
 
 
-def read(path: Path) -> bytes:
-    """Return the bytes of a file, or none if it cannot be read: then the job names the error."""
+def called_imports(call: ast.Call) -> set[tuple[int, str]]:
+    """Return the import of a call of import_module or __import__ with a literal name, if the call is one."""
+    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if function not in ("import_module", "__import__") or not call.args:
+        return set()
+    name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
+    if not isinstance(name, str):
+        return set()
+    return {(len(name) - len(name.lstrip(".")), name.lstrip("."))}
+
+
+def read_source(path: Path) -> bytes:
+    """Return the bytes of a file, or b"" if it cannot be read: then the job that runs it names the error."""
     try:
         return path.read_bytes()
     except OSError:
         return b""
 
 
-def code_of(path: Path) -> str:
-    """Return the digest of a file's code, or of its bytes if it is an installed, a binary or a broken one."""
-    source = read(path)
+def code_digest(path: Path) -> str:
+    """Return the digest of a file's code, or of its bytes if the file is installed, binary or broken."""
+    source = read_source(path)
     if path.suffix == ".py" and not is_installed(path):
         try:
             return parse(source).digest
@@ -145,14 +163,14 @@ def code_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> tuple[tuple[int, str], ...]:
-    """Return what a file imports, see Code.imports; nothing of a binary or a broken one."""
+    """Return what a file imports, see Code.imports; nothing if the file is binary or broken."""
     try:
-        return parse(read(path)).imports if path.suffix == ".py" else ()
+        return parse(read_source(path)).imports if path.suffix == ".py" else ()
     except BROKEN:
         return ()
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file comes with Python, or was copied to where pip and the system install packages."""
+    """Return whether a file comes with Python, or was copied to where pip and the system install packages."""
     copied = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
     return copied or path.is_relative_to(sysconfig.get_path("stdlib"))

@@ -1,4 +1,4 @@
-"""Calls into a user's code: whatever it raises ends with one line that says what was raised, and where."""
+"""Errors of a user's code: whatever it raises becomes one line with the type of the error, its text and its place."""
 
 import os
 import re
@@ -13,69 +13,86 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.library import PACKAGE
 from worldmodels.runtime.syntax import is_installed
 
-LONGEST = 300  # characters of an error's text that fit into a line
+MAX_CHARACTERS = 300  # of an error's text, so that it fits into a line
+MAX_CAUSES = 9  # that are followed from an error
 
 # Files that pass calls on: an error that ends there was caused by their caller or by what they called.
 PASSING = re.compile(r"/gymnasium/(wrappers|utils|core|envs/registration)|/(torch|numpy)/|^<")
-DRAWS = re.compile(r"mujoco|glfw|pyglet|OpenGL|NoSuchDisplay|gladLoadGL|\bEGL\b|\bDISPLAY\b")
+
+# What stands in errors, and in the paths of files, that draw without a display.
+DRAWING_TEXT = re.compile(r"mujoco|glfw|pyglet|OpenGL|NoSuchDisplay|gladLoadGL|\bEGL\b|\bDISPLAY\b")
+DRAWING_FILES = re.compile(r"/(glfw|pyglet|OpenGL)/|mujoco_rendering|mujoco/(rendering|gl_context|renderer)")
 DISPLAY_HINT = "; without a display, set MUJOCO_GL=egl (or osmesa), or start the command under xvfb-run"
 
 
 def place(error: BaseException) -> str:
-    """File and line where an error arose: the innermost ones in the user's code, else those in a library."""
+    """Return file and line where an error arose, or "" if that is not known.
+
+    The innermost place in the user's code comes first, then the innermost one in a library.
+    """
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{shorten(error.filename)}, line {error.lineno}"
-    chain = [error]
-    while chain[-1].__cause__ is not None and len(chain) < 9:  # gymnasium.make raises some errors anew
-        chain.append(chain[-1].__cause__)
-    frames = [frame for part in chain for frame in reversed(traceback.extract_tb(part.__traceback__))]
+        return f"{relative_to_cwd(error.filename)}, line {error.lineno}"
+    tracebacks = [traceback.extract_tb(cause.__traceback__) for cause in causes(error)]
+    frames = [frame for innermost_last in tracebacks for frame in reversed(innermost_last)]
     frames = [frame for frame in frames if not is_project_file(Path(frame.filename))]
-    for choice in (is_user_file, lambda file: not PASSING.search(file), lambda file: True):
-        for frame in frames:
-            if choice(frame.filename):
-                return f"{shorten(frame.filename)}, line {frame.lineno}"
+    users = [frame for frame in frames if is_user_file(frame.filename)]
+    libraries = [frame for frame in frames if not PASSING.search(frame.filename)]
+    for frame in [*users, *libraries, *frames]:
+        return f"{relative_to_cwd(frame.filename)}, line {frame.lineno}"
     return ""
 
 
+def causes(error: BaseException) -> list[BaseException]:
+    """Return an error and the errors that it was raised from; gymnasium.make raises some errors anew."""
+    chain = [error]
+    while chain[-1].__cause__ is not None and len(chain) < MAX_CAUSES:
+        chain.append(chain[-1].__cause__)
+    return chain
+
+
 def is_project_file(path: Path) -> bool:
-    """Whether a file is one of the project's programs or of its library."""
+    """Return whether a file is one of the project's programs or of its library."""
     return path.is_relative_to(PACKAGE.parent)
 
 
 def is_user_file(file: str) -> bool:
-    """Whether a file is neither ours nor of an installed package nor of Python itself."""
+    """Return whether a file belongs neither to the project nor to an installed package nor to Python itself."""
     path = Path(file)
     return not (file.startswith("<") or is_project_file(path) or is_installed(path))
 
 
-def shorten(file: str) -> str:
-    """The path as seen from the working directory, if the file lies below it."""
+def relative_to_cwd(file: str) -> str:
+    """Return a path as seen from the working directory, if the file lies below it."""
     return file.removeprefix(os.getcwd() + os.sep)
 
 
 def describe_error(error: BaseException) -> str:
-    """An error as `TYPE: text (file, line)`, in one line."""
+    """Return an error as `TYPE: text (file, line)`, in one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # of a user's own class of errors
+    except Exception:  # the __str__ of a user's own class of errors may fail
         text = ""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[:MAX_CHARACTERS]}..."
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     where = place(error)
-    name = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{name} ({where})" if where else name
+    return f"{line} ({where})" if where else line
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the machine lacks memory, which no code of the user's is to blame for."""
+    """Return whether the machine lacks memory, which is not the fault of the user's code."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
 def user_code(subject: str) -> Iterator[None]:
-    """Inside, whatever a user's code raises becomes a UserError: `<subject> raised TYPE: text (file, line)`.
+    """Turn whatever a user's code raises inside into a UserError: `<subject> raised TYPE: text (file, line)`.
 
-    A call to exit() in it is an error, too. KeyboardInterrupt, Interrupted and a lack of memory pass, and so does what
-    a CUDA graph's capture raises, whose callers have another way.
+    A call of exit() is an error, too. KeyboardInterrupt, Interrupted and a lack of memory pass. So does what the
+    capture of a CUDA graph raises, since its callers can do without the graph.
+
+    Args:
+        subject: what the user's code is, as `env.id: CarRacing-v3`.
     """
     try:
         yield
@@ -86,13 +103,13 @@ def user_code(subject: str) -> Iterator[None]:
         if capturing or is_out_of_memory(error):
             raise
         line = describe_error(error)
-        files = "".join(frame.filename for frame in traceback.extract_tb(error.__traceback__))
-        elsewhere = isinstance(error, ModuleNotFoundError) or os.environ.get("MUJOCO_GL")
-        hint = DISPLAY_HINT if not elsewhere and needs_display(line, files) else ""
+        hint = DISPLAY_HINT if needs_display(error, line) else ""
         raise UserError(f"{subject} raised {line}{hint}") from error
 
 
-def needs_display(line: str, files: str) -> bool:
-    """Whether an error comes from drawing without a display."""
-    drawing = re.search(r"/(glfw|pyglet|OpenGL)/|mujoco_rendering|mujoco/(rendering|gl_context|renderer)", files)
-    return not os.environ.get("DISPLAY") and bool(drawing or DRAWS.search(line))
+def needs_display(error: BaseException, line: str) -> bool:
+    """Return whether an error, described by this line, comes from drawing without a display."""
+    if isinstance(error, ModuleNotFoundError) or os.environ.get("MUJOCO_GL") or os.environ.get("DISPLAY"):
+        return False
+    files = "".join(frame.filename for frame in traceback.extract_tb(error.__traceback__))
+    return bool(DRAWING_FILES.search(files) or DRAWING_TEXT.search(line))

@@ -1,4 +1,4 @@
-"""A user's own network V: its class, and checks of what it returns."""
+"""A user's own network V: its class, its errors, and checks of what it returns."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -15,7 +15,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def user_network_code(vae: nn.Module) -> AbstractContextManager:
-    """Return a context in which the errors of a user's own V name it; see user_code."""
+    """Return a context in which the errors of a user's own V name its class; see user_errors.user_code."""
     cls = type(vae)
     if cls.__module__.partition(".")[0] == PACKAGE.name:
         return nullcontext()
@@ -23,13 +23,14 @@ def user_network_code(vae: nn.Module) -> AbstractContextManager:
 
 
 def load_network_class(model: str, base: type[Network]) -> type[Network]:
-    """Return the class that vae.model names as module:Class.
+    """Return the class that vae.model names.
 
     Args:
-        base: the class that it has to be made of.
+        model: `module:Class`.
+        base: the base of the class.
 
     Raises:
-        UserError: there is no such class, or it is not made of base.
+        UserError: there is no such class, or it is not derived from base.
     """
     module, _, name = model.partition(":")
     expected = (
@@ -48,19 +49,33 @@ def load_network_class(model: str, base: type[Network]) -> type[Network]:
 
 @torch.no_grad()
 def check_network_shapes(vae: nn.Module, model: str) -> None:
-    """Raise UserError if the network's outputs are not shaped as they should be."""
+    """Run a user's own network on two random images and check what it returns.
+
+    Args:
+        vae: the network, with `image_shape` (height, width, channels) and `latent_size`.
+        model: its name in the configuration, `module:Class`.
+
+    Raises:
+        UserError: the encoder does not return mu and logsigma of shape (2, latent_size), or the decoder no images of
+            shape (2, channels, height, width), or the network raises an error.
+    """
     height, width, channels = vae.image_shape
     images = torch.rand(2, channels, height, width)
-    given = f"vae.model: {model}, given images shaped {tuple(images.shape)},"
-    with user_code(given):
+    subject = f"vae.model: {model}, given images shaped {tuple(images.shape)},"
+    with user_code(subject):
         outputs = vae.encoder(images)
-    pair = isinstance(outputs, (tuple, list)) and len(outputs) == 2
-    if not pair or not all(isinstance(part, torch.Tensor) for part in outputs):
+    is_pair = isinstance(outputs, (tuple, list)) and len(outputs) == 2
+    if not is_pair or not all(isinstance(output, torch.Tensor) for output in outputs):
         raise UserError(f"vae.model: expected the encoder of {model} to give mu and logsigma, found {type(outputs)}")
     mu, logsigma = outputs
-    found = {"mu": (mu, (2, vae.latent_size)), "logsigma": (logsigma, (2, vae.latent_size))}
-    with user_code(given):
-        found["decoder"] = vae.decoder(mu), tuple(images.shape)
-    for name, (tensor, shape) in found.items():
-        if tuple(tensor.shape) != shape:
-            raise UserError(f"vae.model: expected {name} of {model} shaped {shape}, found {tuple(tensor.shape)}")
+    with user_code(subject):
+        reconstruction = vae.decoder(mu)
+    check_shape("mu", mu, (2, vae.latent_size), model)
+    check_shape("logsigma", logsigma, (2, vae.latent_size), model)
+    check_shape("decoder", reconstruction, tuple(images.shape), model)
+
+
+def check_shape(name: str, tensor: torch.Tensor, shape: tuple[int, ...], model: str) -> None:
+    """Raise UserError if an output of a user's own network has another shape than this."""
+    if tuple(tensor.shape) != shape:
+        raise UserError(f"vae.model: expected {name} of {model} shaped {shape}, found {tuple(tensor.shape)}")
