@@ -36,7 +36,7 @@ rollouts: {num_rollouts: 1, shard_size: 1, policy: agent, agent: earlier}
 vae: {model: 'my_vae:V', num_test_files: 0}
 mdrnn: {num_test_files: 0}
 """
-ENV_RULES = {"collect_rollouts", "train_controller", "evaluate", "dream", "replay_episodes"}
+ENV_RULES = {"collect_agent_rollouts", "train_controller", "evaluate", "dream", "replay_episodes"}
 V_RULES = {
     "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "plot_vae", "plot_mdrnn", "dream",
     "replay_episodes",
@@ -46,7 +46,7 @@ COUNTS = {
     "games/my_env.py": ENV_RULES,
     "more.py": ENV_RULES,
     "my_vae.py": V_RULES,
-    "earlier_vae.py": {"collect_rollouts"},
+    "earlier_vae.py": {"collect_agent_rollouts"},
 }
 
 
