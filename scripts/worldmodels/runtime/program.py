@@ -1,4 +1,4 @@
-"""What every program's command line shares: flags, messages, progress, threads and errors."""
+"""What all programs share: their flags, messages, threads, memory and errors."""
 
 import argparse
 import ctypes
@@ -23,24 +23,30 @@ from worldmodels.runtime.paths import rollout_files
 from worldmodels.runtime.progress import TerminalHandler
 from worldmodels.runtime.settings import Section
 from worldmodels.runtime.user_errors import is_out_of_memory
-from worldmodels.runtime.workers import leave
+from worldmodels.runtime.workers import end_program
 
 # Where there is no display, pygame's environments look for Wayland's, which complains about this variable.
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
 
 
 def make_parser(description: str, *sections: type[Section]) -> argparse.ArgumentParser:
-    """A parser with the run's flags and those of these sections."""
-    made = argparse.ArgumentParser(
+    """Return a parser with the flags of all programs, of the run and of these sections."""
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    made.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all, %(default)s)")
-    made.add_argument("--log", help="also write the messages to this file")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        metavar="INT",
+        help="Number of cores to use. Default: all, %(default)s",
+    )
+    parser.add_argument("--log", metavar="FILE", help="Also write the messages to this file.")
     # What the workflow compares, for the summary: see identity.product_origin.
-    made.add_argument("--origin", nargs="+", type=named_text, metavar="NAME=TEXT", help=argparse.SUPPRESS)
+    parser.add_argument("--origin", nargs="+", type=named_text, metavar="NAME=TEXT", help=argparse.SUPPRESS)
     for section in (RunConfig, *sections):
-        add_flags(made, section)
-    return made
+        add_flags(parser, section)
+    return parser
 
 
 def named_text(word: str) -> tuple[str, str]:
@@ -55,13 +61,30 @@ def named_text(word: str) -> tuple[str, str]:
     return name, text
 
 
-def add_rollout_flags(made: argparse.ArgumentParser) -> None:
-    """The flags that say which of the files in --data-dir to learn from."""
-    made.add_argument("--num-rollouts", type=int, default=0, help="the first so many rollouts; 0: all files")
-    made.add_argument("--shard-size", type=int, default=0, help="rollouts a shard; needed with --num-rollouts")
+def add_rollout_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that select files in --data-dir; see rollout_files_from_args."""
+    parser.add_argument(
+        "--num-rollouts",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="Learn from the first rollouts, this number of them. 0: from all files in --data-dir. Default: 0",
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="Rollouts per shard. --num-rollouts needs it. Default: 0",
+    )
 
 
 def rollout_files_from_args(args: argparse.Namespace) -> list[str]:
+    """Return the rollout files that a program learns from, in the order of their episodes.
+
+    Raises:
+        UserError: --num-rollouts without --shard-size, or a folder without rollouts.
+    """
     data_dir = run_config_from_args(args).data_dir
     if args.num_rollouts:
         if args.shard_size < 1:
@@ -75,52 +98,69 @@ def rollout_files_from_args(args: argparse.Namespace) -> list[str]:
     return files
 
 
-def run_program(made: argparse.ArgumentParser, body: Callable[[argparse.Namespace], Any]) -> None:
-    """Parse the flags, run body(args), and end a user's mistake with one line instead of a traceback."""
-    args = made.parse_args()
-    handlers: list[logging.Handler] = [TerminalHandler()]
-    try:
-        if args.log:
-            Path(args.log).parent.mkdir(parents=True, exist_ok=True)
-            stream = open(args.log, "a", encoding="utf-8")  # noqa: SIM115
-            if locks.try_file(stream):  # else it is the log of a program that runs
-                stream.truncate(0)
-                handlers.append(logging.StreamHandler(stream))
-    except OSError as error:
-        sys.exit(f"error: {args.log}: cannot be written: {error.strerror}")
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    log.setLevel(logging.DEBUG)  # of the libraries warnings alone
+def run_program(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], Any]) -> None:
+    """Parse the flags and run main(args). A user's mistake ends with one line instead of a traceback.
+
+    Args:
+        parser: see make_parser.
+        main: the program. What it returns is ignored.
+    """
+    args = parser.parse_args()
+    start_logging(args.log)
     torch.set_num_threads(max(1, args.threads))
     keep_freed_memory()
     try:
         interrupts.listen(locks.mark_ending)
         interrupts.follow_starter()
-        body(args)
-    except Interrupted as signal:
-        log.error("stopped by %s; run the same command again to go on from the last saved state", signal)
-        leave(128 + signal.number)
-    except UserError as error:
-        if error.__cause__ is not None:  # where a user's code went wrong: for the log file, see TerminalHandler
-            log.debug("what led to the error below", exc_info=error.__cause__)
-        log.error("error: %s", error)
-        leave(1)
-    except BrokenExecutor:
-        log.error("error: a worker died (killed, or out of memory?); what was saved so far is kept")
-        leave(1)
-    except Exception as error:
-        if is_out_of_memory(error):
-            log.error("error: out of memory (%s); what was saved so far is kept", str(error).partition("\n")[0])
-            leave(1)
-        log.exception("error: this should not happen; please report it with the lines below")
-        leave(1)
+        main(args)
+    except (Interrupted, Exception) as error:
+        end_program(report_error(error))
     finally:
         locks.release()
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep what a batch frees for the next one: each page given back and taken anew is a fault.
+def start_logging(path: str | None) -> None:
+    """Send messages to the terminal and, if there is a path, to this file.
 
-    What it gives is in bench/README.md. Blocks from 64 MiB on, such as a run's frames, are given back as ever.
+    A file that cannot be written ends the program. A file that a running program logs to stays as it is.
+    """
+    handlers: list[logging.Handler] = [TerminalHandler()]
+    try:
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            stream = open(path, "a", encoding="utf-8")  # noqa: SIM115
+            if locks.try_file(stream):
+                stream.truncate(0)
+                handlers.append(logging.StreamHandler(stream))
+    except OSError as error:
+        sys.exit(f"error: {path}: cannot be written: {error.strerror}")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    log.setLevel(logging.DEBUG)  # other loggers show warnings and errors only
+
+
+def report_error(error: Interrupted | Exception) -> int:
+    """Log what ended the program, and return its exit code. Call it while the error is handled."""
+    if isinstance(error, Interrupted):
+        log.error("stopped by %s; run the same command again to go on from the last saved state", error)
+        return 128 + error.number
+    if isinstance(error, UserError):
+        if error.__cause__ is not None:  # where a user's code went wrong: for the log file, see TerminalHandler
+            log.debug("what led to the error below", exc_info=error.__cause__)
+        log.error("error: %s", error)
+    elif isinstance(error, BrokenExecutor):
+        log.error("error: a worker died (killed, or out of memory?); what was saved so far is kept")
+    elif is_out_of_memory(error):
+        log.error("error: out of memory (%s); what was saved so far is kept", str(error).partition("\n")[0])
+    else:
+        log.exception("error: this should not happen; please report it with the lines below")
+    return 1
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory that a batch frees for the next batch.
+
+    Each page that is given back and taken again costs a page fault. bench/README.md has the measurement. Blocks of
+    64 MiB and more, such as the frames of a run, are still given back.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
     try:
@@ -132,5 +172,6 @@ def keep_freed_memory() -> None:
 
 
 def run_config_from_args(args: argparse.Namespace) -> RunConfig:
+    """Return the run's section from parsed flags; its defaults suit the environment where there is --env-id."""
     env = {"env_name": getattr(args, "env.id")} if hasattr(args, "env.id") else {}
     return section_from_args(args, RunConfig, **env)
