@@ -17,8 +17,7 @@ from worldmodels.showing import figures
 from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY
 from worldmodels.storage.checkpoints import load_checkpoint
 from worldmodels.storage.files import prepare_folder, read_json
-
-COLUMNS = ("generation", "env_steps", "return_mean", "return_max", "validation_mean", "sigma", "seconds")
+from worldmodels.training.history import COLUMNS
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

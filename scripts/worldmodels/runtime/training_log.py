@@ -49,3 +49,23 @@ def log_generation(row: dict, best: dict) -> None:
         row["generation"], row["return_mean"], row["return_max"], validated if best["epoch"] else "not validated yet",
         row["sigma"], row["env_steps"], row["seconds"],
     )  # fmt: skip
+
+
+MANY_PARAMETERS = 4000  # parameters from which on a full covariance matrix takes longer than the episodes
+
+
+def log_covariance(parameters: int) -> None:
+    """Log how large the covariance matrix is, if it is large, and how to do without it."""
+    if parameters > MANY_PARAMETERS:
+        log.info(
+            "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without",
+            parameters, 8e-9 * parameters**2,
+        )  # fmt: skip
+
+
+def log_core_share(processes: int, cores: int) -> None:
+    """Log that there are more cores than pieces of a generation."""
+    log.info(
+        "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more",
+        processes, cores,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.search.cma_es import CMAES
 from worldmodels.search.evaluator import Evaluator
 from worldmodels.search.gradient import EvolutionStrategiesGradient
-from worldmodels.training.controller import ControllerTraining
+from worldmodels.training.search_loop import SearchLoop
 
 
 class InlinePool:
@@ -23,7 +23,7 @@ class InlinePool:
     def __init__(self):
         self.pieces = []
 
-    def submit(self, function, task, parameters, seeds):
+    def submit(self, function, method, parameters, seeds):
         self.pieces.append((parameters, list(seeds)))
         noise = np.array([np.random.default_rng(s).normal(0, 0.01) for s in seeds])
         future = Future()
@@ -31,33 +31,33 @@ class InlinePool:
         return future
 
 
-def training(lanes=5, **changes) -> ControllerTraining:
+def training(lanes=5, **changes) -> SearchLoop:
     values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
     config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
-    strategy = CMAES(5, config.sigma0, config.pop_size, seeding.integer_seed(1, "ctrl/strategy"))
-    return ControllerTraining(strategy, Evaluator(InlinePool(), lanes), config, seed=1)
+    search = CMAES(5, config.sigma0, config.pop_size, seeding.integer_seed(1, "ctrl/strategy"))
+    return SearchLoop(search, Evaluator(InlinePool(), lanes), config, seed=1)
 
 
 def test_training_maximizes_and_keeps_the_best_validated_mean():
-    made = training()
-    for _ in made.run():
+    loop = training()
+    for _ in loop.run():
         pass
-    assert made.generation == 40
-    assert sorted(made.validations) == list(range(4, 41, 4))
-    assert made.best["reward"] == max(reward for reward, _ in made.validations.values()) > -0.1 > peak(np.zeros(5))[0]
-    assert peak(made.best["parameters"])[0] == pytest.approx(made.best["reward"], abs=0.05)
-    assert made.env_steps == 40 * 24 * 10 + 10 * 3 * 10
-    rows = {row["generation"]: row for row in made.history}
-    assert all(rows[g]["validation_mean"] == reward for g, (reward, _) in made.validations.items())
-    assert made.over() == "40 generations done"
+    assert loop.generation == 40
+    assert sorted(loop.validations) == list(range(4, 41, 4))
+    assert loop.best["reward"] == max(reward for reward, _ in loop.validations.values()) > -0.1 > peak(np.zeros(5))[0]
+    assert peak(loop.best["parameters"])[0] == pytest.approx(loop.best["reward"], abs=0.05)
+    assert loop.env_steps == 40 * 24 * 10 + 10 * 3 * 10
+    rows = {row["generation"]: row for row in loop.history}
+    assert all(rows[g]["validation_mean"] == reward for g, (reward, _) in loop.validations.items())
+    assert loop.end_reason() == "40 generations done"
 
 
 def test_results_do_not_depend_on_the_number_of_lanes():
-    one, other = training(lanes=5), training(lanes=24)
-    for made in (one, other):
-        for _ in made.run():
-            made.history[-1].pop("seconds", None)
-    assert one.history == other.history and one.best["reward"] == other.best["reward"]
+    few, many = training(lanes=5), training(lanes=24)
+    for loop in (few, many):
+        for _ in loop.run():
+            loop.history[-1].pop("seconds", None)
+    assert few.history == many.history and few.best["reward"] == many.best["reward"]
 
 
 @pytest.mark.parametrize(
@@ -78,36 +78,36 @@ def test_resumed_training_equals_training_in_one_go(changes):
         again.load_state_dict(state)
         for _ in again.run():
             pass
-        for made in (whole, again):
-            for row in made.history:
+        for loop in (whole, again):
+            for row in loop.history:
                 row["seconds"] = 0
         assert again.history == whole.history and again.env_steps == whole.env_steps
         assert np.array_equal(again.best["parameters"], whole.best["parameters"])
 
 
 def test_es_gradient_takes_over():
-    made = training(num_generations=7, ascent_after=500, ascent_rate=0.5)
+    loop = training(num_generations=7, ascent_after=500, ascent_rate=0.5)
     kinds, averages = [], []
-    for _ in made.run():
-        kinds.append(type(made.strategy))
-        averages.append(made.mean)
+    for _ in loop.run():
+        kinds.append(type(loop.search))
+        averages.append(loop.mean)
     # After 5 generations, of 2 episodes a candidate, 240 steps each, and a validation's 30: twice 500 and more.
     assert kinds == [CMAES] * 5 + [EvolutionStrategiesGradient] * 2
-    assert np.array_equal(made.strategy.first, averages[4]) and len(made.strategy.means) == 2
-    assert made.strategy.rate == 0.5 and made.strategy.ask().shape == (12, 5)
+    assert np.array_equal(loop.search.first, averages[4]) and len(loop.search.means) == 2
+    assert loop.search.rate == 0.5 and loop.search.ask().shape == (12, 5)
     never = training(ascent_after=0)
     for _ in never.run():
         pass
-    assert type(never.strategy) is CMAES
+    assert type(never.search) is CMAES
 
 
 @pytest.mark.parametrize("sigma, expected", [(0.9, 0.3), (0.2, 0.2)])
 def test_es_gradient_starts_with_the_step_size_of_cmaes(sigma, expected):
-    made = training(ascent_after=500)
-    next(made.run())
-    made.strategy.es.sigma, made.env_steps = sigma, 1000
-    made.switch()
-    assert made.strategy.sigma == expected
+    loop = training(ascent_after=500)
+    next(loop.run())
+    loop.search.es.sigma, loop.env_steps = sigma, 1000
+    loop.switch_search()
+    assert loop.search.sigma == expected
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_es_gradient_starts_with_the_step_size_of_cmaes(sigma, expected):
 )
 def test_smaller_budget_gives_what_a_shorter_run_gives(budget):
     long, short, again = (training(ascent_after=350, **values) for values in ({}, budget, budget))
-    for made in (long, short):
-        for _ in made.run():
+    for loop in (long, short):
+        for _ in loop.run():
             pass
     again.load_state_dict(long.state_dict())
     for _ in again.run():
@@ -129,20 +129,20 @@ def test_smaller_budget_gives_what_a_shorter_run_gives(budget):
 
 def test_interrupted_generation_is_not_played_twice():
     whole, begun, again = training(num_generations=4), training(num_generations=4), training(num_generations=4)
-    for made in (whole, begun):
-        steps = made.run()
+    for loop in (whole, begun):
+        steps = loop.run()
         next(steps)
         next(steps)
-        if made is whole:
+        if loop is whole:
             list(steps)
-    strategy = CMAES(5, 0.3, 12, seeding.integer_seed(1, "ctrl/strategy"))
+    search = CMAES(5, 0.3, 12, seeding.integer_seed(1, "ctrl/strategy"))
     for returns in begun.returns:
-        strategy.ask()
-        strategy.tell(returns.mean(axis=1))
-    begun.jobs = begun.evaluator.submit(np.repeat(strategy.ask(), 2, axis=0), begun.tracks())
+        search.ask()
+        search.tell(returns.mean(axis=1))
+    begun.jobs = begun.evaluator.submit(np.repeat(search.ask(), 2, axis=0), begun.next_tracks())
     begun.jobs[2] = Future()  # not finished
-    begun.cut()
-    assert sorted(begun.partial) == [0, 1, 3, 4]
+    begun.keep_finished_pieces()
+    assert sorted(begun.finished_pieces) == [0, 1, 3, 4]
     again.load_state_dict(begun.state_dict())
     again.evaluator.pool.pieces.clear()
     next(again.run())
@@ -160,95 +160,97 @@ def test_interrupted_generation_is_not_played_twice():
 )
 def test_budget_ends_training(changes, why):
     values = {"target_return": 1e9} | changes
-    made = training()
+    loop = training()
     for name, value in values.items():
-        setattr(made.config, name, value)
-    for _ in made.run():
+        setattr(loop.config, name, value)
+    for _ in loop.run():
         pass
-    assert made.over() == why and made.generation < 40
-    assert made.best["reward"] > float("-inf")
+    assert loop.end_reason() == why and loop.generation < 40
+    assert loop.best["reward"] > float("-inf")
 
 
 @pytest.mark.parametrize("ascent_after", [0, 300])
 @pytest.mark.parametrize("spoiled", [np.nan, -np.inf])
 def test_nonfinite_return_raises_before_anything_is_recorded(ascent_after, spoiled):
-    made = training(ascent_after=ascent_after)
-    steps = made.run()
+    loop = training(ascent_after=ascent_after)
+    steps = loop.run()
     for _ in range(4):
         next(steps)
-    seed = made.tracks()[7]  # of the second episode of the fourth candidate
+    seed = loop.next_tracks()[7]  # of the second episode of the fourth candidate
 
     def spoil(jobs):
         returns, lengths = Evaluator.collect(jobs)
         return np.where(np.arange(len(returns)) == 7, spoiled, returns), lengths
 
-    made.evaluator.collect = spoil
-    before = copy.deepcopy((made.state_dict(), made.env_steps, made.best))
+    loop.evaluator.collect = spoil
+    before = copy.deepcopy((loop.state_dict(), loop.env_steps, loop.best))
     message = f"found {spoiled} of candidate 4 in the episode of seed {seed}, generation 5"
     with pytest.raises(UserError, match=message):
         next(steps)
-    assert repr((made.state_dict(), made.env_steps, made.best)) == repr(before)
+    assert repr((loop.state_dict(), loop.env_steps, loop.best)) == repr(before)
 
 
 @pytest.mark.parametrize("generations", [3, 8])
 def test_nonfinite_validation_raises_and_keeps_nothing(generations):
     """The first validation is the last thing that a run of three generations does; one of eight does it beside its
     fifth generation."""
-    made, seeds = training(num_generations=generations), []
+    loop, seeds = training(num_generations=generations), []
 
     def spoil(jobs):
         returns, lengths = Evaluator.collect(jobs)
-        if len(returns) == made.config.validation_episodes:
-            seeds.extend(made.validation_seeds())
+        if len(returns) == loop.config.validation_episodes:
+            seeds.extend(loop.tracks.validation_seeds())
             returns[1] = np.nan
         return returns, lengths
 
-    made.evaluator.collect = spoil
+    loop.evaluator.collect = spoil
     with pytest.raises(UserError, match="found nan of the validated mean in the episode of seed") as raised:
-        list(made.run())
+        list(loop.run())
     assert f"seed {seeds[1]}, generation {min(generations, 4)}" in str(raised.value)
-    assert made.best["epoch"] == 0 and not made.validations and made.generation == min(generations, 4)
+    assert loop.best["epoch"] == 0 and not loop.validations and loop.generation == min(generations, 4)
 
 
 def test_common_tracks_are_shared_by_all_candidates():
-    made = training()
-    one = made.tracks()
-    assert len(one) == 24 and len(set(one)) == 2 and one == one[:2] * 12
-    next(made.run())
-    assert set(one).isdisjoint(made.tracks())
-    own = training(common_tracks=False).tracks()
+    loop = training()
+    tracks = loop.next_tracks()
+    assert len(tracks) == 24 and len(set(tracks)) == 2 and tracks == tracks[:2] * 12
+    next(loop.run())
+    assert set(tracks).isdisjoint(loop.next_tracks())
+    own = training(common_tracks=False).next_tracks()
     assert len(set(own)) == 24
 
 
 def test_hard_tracks_return_the_more_often_the_lower_their_return():
-    made = training(hard_share=0.5)
-    assert len(set(made.tracks())) == 2  # none was met yet
-    made.met = {100 + i: 900.0 for i in range(39)} | {7: 700.0, 8: 500.0}
+    loop = training(hard_share=0.5)
+    assert len(set(loop.next_tracks())) == 2  # none was met yet
+    loop.tracks.mean_returns = {100 + i: 900.0 for i in range(39)} | {7: 700.0, 8: 500.0}
     counts = {7: 0, 8: 0}
     for generation in range(300):
-        made.returns = [np.zeros(0)] * generation
-        hard, fresh = made.tracks()[:2]
+        loop.returns = [np.zeros(0)] * generation
+        hard, fresh = loop.next_tracks()[:2]
         counts[hard] += 1
-        assert fresh not in made.met
+        assert fresh not in loop.tracks.mean_returns
     assert 170 < counts[8] < 230  # two of three: it lost twice as much
-    made.met = {8: 500.0} | {100 + i: 900.0 for i in range(40)}  # forgotten, and nothing lost on the others
-    assert set(made.tracks()).isdisjoint(made.met)
+    loop.tracks.mean_returns = {8: 500.0} | {
+        100 + i: 900.0 for i in range(40)
+    }  # forgotten, and nothing lost on the others
+    assert set(loop.next_tracks()).isdisjoint(loop.tracks.mean_returns)
 
 
 def test_hard_track_keeps_its_last_return():
-    made = training(hard_share=0.5)
-    made.strategy.ask()
-    made.note_returns(np.stack([np.arange(12.0), np.full(12, 3.0)], axis=1), [7, 8] * 12)
-    assert made.met == {7: 5.5, 8: 3.0}
-    made.strategy.ask()
-    made.note_returns(np.full((12, 2), 9.0), [7, 9] * 12)
-    assert list(made.met.items()) == [(8, 3.0), (7, 9.0), (9, 9.0)]
+    loop = training(hard_share=0.5)
+    loop.search.ask()
+    loop.tell(np.stack([np.arange(12.0), np.full(12, 3.0)], axis=1), [7, 8] * 12)
+    assert loop.tracks.mean_returns == {7: 5.5, 8: 3.0}
+    loop.search.ask()
+    loop.tell(np.full((12, 2), 9.0), [7, 9] * 12)
+    assert list(loop.tracks.mean_returns.items()) == [(8, 3.0), (7, 9.0), (9, 9.0)]
 
 
 def test_episodes_per_candidate_grow_with_the_steps():
     grown = training(n_samples=1, sample_growth=1000)
-    assert grown.samples == 1 and len(grown.tracks()) == grown.config.pop_size
+    assert grown.episodes == 1 and len(grown.next_tracks()) == grown.config.pop_size
     grown.env_steps = 2500
-    assert grown.samples == 3
-    tracks = grown.tracks()
+    assert grown.episodes == 3
+    tracks = grown.next_tracks()
     assert len(tracks) == 3 * grown.config.pop_size and len(set(tracks)) == 3
