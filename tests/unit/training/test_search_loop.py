@@ -23,7 +23,7 @@ class InlinePool:
     def __init__(self):
         self.pieces = []
 
-    def submit(self, function, method, parameters, seeds):
+    def submit(self, function, task, parameters, seeds):
         self.pieces.append((parameters, list(seeds)))
         noise = np.array([np.random.default_rng(s).normal(0, 0.01) for s in seeds])
         future = Future()
