@@ -10,7 +10,9 @@ class FakeLanes:
         self.time_limit = time_limit
         self.rewards, self.step_of = rewards, [0] * len(rewards)
         self.stepped = []
-        self.groups = [np.arange(len(rewards))]
+
+    def prepare_groups(self):
+        return [np.arange(len(self.rewards))]
 
     def frame(self, lane):
         frame = np.zeros((64, 64, 3), np.uint8)

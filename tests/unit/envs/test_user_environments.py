@@ -372,8 +372,8 @@ def test_episodes_wait_where_another_instance_cannot_be_made(dots, caplog):
     env = dot(init="if len(STARTS) - len(CLOSES) > 1: raise OSError('the port is taken')")
     lanes = GymnasiumLanes(env, [1, 2, 3])
     with caplog.at_level(logging.WARNING):
-        assert [group.tolist() for group in lanes.groups] == [[0], [1], [2]]
+        assert [group.tolist() for group in lanes.prepare_groups()] == [[0], [1], [2]]
     assert "the port is taken" in caplog.text and "wait for their turn" in caplog.text
-    for group in lanes.groups:
+    for group in lanes.prepare_groups():
         assert len(lanes.reset(group)) == 1
         lanes.step(group, np.zeros((1, lanes.codec.size), np.float32))
