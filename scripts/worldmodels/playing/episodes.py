@@ -159,7 +159,7 @@ def play_episodes(
     Args:
         policy: policy(lanes, z=..., h=...) -> encoded actions (k, A). The features come by name: z (k, n), h and c
             (k, H). `lanes` are the alive ones (k,), or slice(None) where each lane keeps its row: with a width, and on
-            a GPU. A GPU calls the policy only to capture it, so it must be a function of its arguments and keep nothing.
+            a GPU. A GPU calls the policy only to capture it, so it must be a function of its arguments alone.
         time_limit: steps of the longest episode; 0: as the environment has it.
         stall_limit: ends an episode after this many steps without a positive reward. Its return is extrapolated to the
             time limit at the mean reward of those steps. 0: never.
