@@ -2,7 +2,7 @@
 """Encode all frames of the rollouts with the trained V: <logdir>/latents/latents_<latent_size>.npz."""
 
 from worldmodels.data.latents import precompute_latents
-from worldmodels.models.load_vae import load_vae, own_network_in
+from worldmodels.models.load_vae import load_vae, user_network_of
 from worldmodels.runtime.config import LatentsConfig
 from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.digests import file_digest
@@ -29,7 +29,7 @@ def main(args) -> None:
     files = rollout_files_from_args(args)
     options = role_flags(latents, (RESULT,))
     origin = product_origin(args, [f"{run.logdir}/vae/best.json", *shard_summaries(files)])
-    users = own_network_in(weights).values()
+    users = user_network_of(weights).values()
     identity = state_identity(options, *map(file_digest, [weights, *files]), user_modules=users)
     path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
     arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)

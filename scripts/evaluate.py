@@ -14,7 +14,7 @@ from pathlib import Path
 
 from worldmodels.envs import seeding
 from worldmodels.envs.backends import package_versions
-from worldmodels.models.load_vae import own_network_in
+from worldmodels.models.load_vae import user_network_of
 from worldmodels.playing.evaluation import evaluate, summarize_test
 from worldmodels.runtime.config import EnvConfig, EvaluateConfig
 from worldmodels.runtime.digests import file_digest
@@ -42,7 +42,7 @@ def main(args) -> None:
     summaries = [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")]
     origin = product_origin(args, [*summaries, *(shards if args.shard is None and test.shards > 1 else [])])
     options = role_flags(env, (RESULT,))
-    users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
+    users = (env.modules | user_network_of(f"{run.logdir}/vae/best.tar")).values()
     identity = state_identity(options, package_versions("gymnasium"), *agent, user_modules=users)
     if args.shard is not None:
         seeds = seeds[args.shard :: test.shards]

@@ -7,7 +7,7 @@ continues from.
 """
 
 from worldmodels.envs.backends import choose_backend, log_backend, package_versions
-from worldmodels.models.load_vae import own_network_in
+from worldmodels.models.load_vae import user_network_of
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
@@ -32,7 +32,7 @@ def main(args) -> None:
     models = [file_digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
     origin = product_origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
     options = (role_flags(env, (RESULT,)), role_flags(ctrl, (RESULT,)))
-    users = (env.modules | own_network_in(f"{run.logdir}/vae/best.tar")).values()
+    users = (env.modules | user_network_of(f"{run.logdir}/vae/best.tar")).values()
     identity = state_identity(run.seed, *options, package_versions(backend), *models, user_modules=users)
     best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
     write_best(f"{run.logdir}/ctrl", best, origin=origin)

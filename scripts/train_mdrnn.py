@@ -11,7 +11,7 @@ from functools import partial
 from worldmodels.data.datasets import share_memory
 from worldmodels.data.episodes import check_split
 from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
-from worldmodels.models.load_vae import load_vae, own_network_in
+from worldmodels.models.load_vae import load_vae, user_network_of
 from worldmodels.runtime.config import LatentsConfig, WMMDNRNNConfig
 from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.digests import file_digest
@@ -65,7 +65,7 @@ def main(args) -> None:
     summaries = [f"{run.logdir}/vae/best.json", *([summary] if precomputed else shard_summaries(files))]
     origin = product_origin(args, summaries)
     options = role_flags(values, (RESULT,))
-    users = own_network_in(weights).values()
+    users = user_network_of(weights).values()
     digests = map(file_digest, [weights, *data])
     identity = state_identity(run.seed, precomputed or args.memory_gb, options, *digests, user_modules=users)
     result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)

@@ -1,12 +1,13 @@
 """Capturing CUDA graphs: hundreds of small kernels take much longer to launch than to run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 
-def call_on_side_stream(function: Callable, *inputs: torch.Tensor):
-    """function(*inputs), on a stream of its own, as it has to be called before a capture."""
+def call_on_side_stream(function: Callable, *inputs: torch.Tensor) -> Any:
+    """Return function(*inputs), called on a stream of its own as CUDA demands before a capture."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -15,8 +16,8 @@ def call_on_side_stream(function: Callable, *inputs: torch.Tensor):
     return outputs
 
 
-def capture_graph(function: Callable, *inputs: torch.Tensor):
-    """A graph of function(*inputs), of which nothing has run yet, and its outputs.
+def capture_graph(function: Callable, *inputs: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
+    """Return a graph of function(*inputs), none of which has run yet, and the outputs.
 
     Raises:
         RuntimeError: the function waits for the GPU.

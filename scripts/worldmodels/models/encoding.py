@@ -10,7 +10,7 @@ from worldmodels.runtime.user_network import user_network_code
 
 @torch.inference_mode()
 def encode(vae: VAE, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 frames (B,H,W,C) on any device -> mu, logsigma (B, latent_size) float32 on V's device.
+    """Return mu and logsigma, (B, latent_size) float32 on V's device, of uint8 frames (B,H,W,C) on any device.
 
     Raises:
         UserError: V was trained on frames of another shape.

@@ -27,7 +27,11 @@ def make_controller(config: dict, cell: MDRNNCell | None = None) -> Controller:
 
 
 def load_controller(path: str | Path) -> tuple[Controller, dict]:
-    """The trained controller and its checkpoint."""
+    """Return the trained controller in evaluation mode, and its checkpoint.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged or not C's.
+    """
     saved = load_checkpoint(path, ("state_dict", "config"))
     try:
         controller = make_controller(saved["config"])

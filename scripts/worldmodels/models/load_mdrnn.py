@@ -10,7 +10,11 @@ from worldmodels.storage.checkpoints import load_checkpoint
 
 
 def load_mdrnn(path: str | Path, device: torch.device | str = "cpu") -> tuple[MDRNN, dict]:
-    """The trained network in evaluation mode, and its checkpoint."""
+    """Return the trained network in evaluation mode, and its checkpoint.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged or not M's.
+    """
     saved = load_checkpoint(path, ("state_dict", "config"))
     try:
         values = {"cell": "lstm", "num_layers": 1} | saved["config"]

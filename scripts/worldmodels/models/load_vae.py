@@ -10,13 +10,17 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.storage.checkpoints import load_checkpoint
 
 
-def own_network_in(path: str | Path) -> dict[str, str]:
-    """The user's own network that a trained V is made of, see config.user_network_modules."""
+def user_network_of(path: str | Path) -> dict[str, str]:
+    """Return the user's own network that a trained V is made of, as config.user_network_modules does."""
     return user_network_modules(load_checkpoint(path, ("config",))["config"].get("model", "ConvVAE"))
 
 
 def load_vae(path: str | Path, device: torch.device | str = "cpu") -> tuple[VAE, dict]:
-    """The trained network in evaluation mode, and its checkpoint."""
+    """Return the trained network in evaluation mode, and its checkpoint.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged or not V's.
+    """
     saved = load_checkpoint(path, ("state_dict", "config"))
     try:
         values = {"model": "ConvVAE", "height": 64, "width": 64} | saved["config"]

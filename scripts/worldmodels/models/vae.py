@@ -7,15 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.user_errors import user_code
-from worldmodels.runtime.user_network import check_network_shapes, load_network_class
+from worldmodels.runtime.user_network import check_network_shapes, constructing_network, load_network_class
 
 
 class ConvVAEEncoder(nn.Module):
-    """Images (B,C,H,W) in [0,1] -> mu, logsigma, both (B, latent_size); sigma is the standard deviation.
+    """V's encoder: images (B,C,H,W) in [0,1] -> mu, logsigma, both (B, latent_size).
 
-    Four convolutions; three where a side is less than 64.
+    sigma is the standard deviation. The encoder has four convolutions, or three where a side is less than 64 pixels.
     """
 
     def __init__(self, img_channels: int, latent_size: int, height: int = 64, width: int = 64) -> None:
@@ -35,6 +34,7 @@ class ConvVAEEncoder(nn.Module):
         self.fc_logsigma = nn.Linear(features, latent_size)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mu and logsigma, both (B, latent_size), of images (B,C,H,W) in [0,1]."""
         *first, last = self.convs
         for conv in first:
             x = F.relu(conv(x))
@@ -42,8 +42,9 @@ class ConvVAEEncoder(nn.Module):
         return self.fc_mu(x), self.fc_logsigma(x)
 
     def narrow(self, conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        """conv(x), the last one, to a map of few pixels: a matrix product of their patches."""
-        # torch's convolution of so few takes longer on a CPU, backward several times as long; see bench/README.md.
+        """Return conv(x) as a matrix product of patches; conv is the last convolution, to a map of few pixels."""
+        # On a CPU torch's convolution to so few pixels takes longer, and its backward pass several times as long; see
+        # bench/README.md.
         height, width = self.map
         rows = x.permute(0, 2, 3, 1)
         patches = [rows[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] for i in range(height) for j in range(width)]
@@ -53,10 +54,10 @@ class ConvVAEEncoder(nn.Module):
 
 
 class ConvVAEDecoder(nn.Module):
-    """Latents (B, latent_size) -> images (B,C,H,W) in [0,1].
+    """V's decoder: latents (B, latent_size) -> images (B,C,H,W) in [0,1].
 
-    Four transposed convolutions make 64 pixels of 1, and 16 more of each further one; three, where a side is less
-    than 64, make 32 of 1, and 8 more of each further one.
+    Four transposed convolutions turn a side of 1 pixel into 64, and each further pixel into 16 more. Where a side is
+    less than 64 pixels, three of them turn 1 pixel into 32, and each further pixel into 8 more.
     """
 
     def __init__(self, img_channels: int, latent_size: int, height: int = 64, width: int = 64) -> None:
@@ -77,6 +78,7 @@ class ConvVAEDecoder(nn.Module):
             self.rest = [self.deconv2, self.deconv3]
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Return images (B,C,H,W) in [0,1] of latents (B, latent_size)."""
         x = F.relu(self.fc(z))
         x = self.widen(x) if self.start == (1, 1) else self.deconv1(x.unflatten(1, (1024, *self.start)))
         for deconv in self.rest:
@@ -84,22 +86,25 @@ class ConvVAEDecoder(nn.Module):
         return torch.sigmoid(x)
 
     def widen(self, x: torch.Tensor) -> torch.Tensor:
-        """deconv1 of a 1x1 map, given as (B, 1024)."""
-        # A transposed convolution of a 1x1 map is a matrix product; torch's convolution takes ten times as long.
+        """Return deconv1 of a 1x1 map, given as (B, 1024)."""
+        # A transposed convolution of a 1x1 map is a matrix product. torch's convolution takes ten times as long.
         weight = self.deconv1.weight
         x = (x @ weight.flatten(1)).unflatten(1, weight.shape[1:]) + self.deconv1.bias.view(-1, 1, 1)
         return x.contiguous(memory_format=torch.channels_last)
 
 
 class VAE(nn.Module):
-    """What a V is: to write one, make its encoder and its decoder; forward puts them together.
+    """Base class of every V. A subclass makes its encoder and its decoder.
 
-    encoder: images (B, img_channels, height, width) in [0,1] -> mu, logsigma, each (B, latent_size), where sigma is the
-    standard deviation. decoder: latents (B, latent_size) -> images in [0,1]. forward: x -> (reconstruction of a sampled
-    z, mu, logsigma).
+    Attributes:
+        encoder: images (B, img_channels, height, width) in [0,1] -> mu, logsigma, each (B, latent_size). sigma is the
+            standard deviation.
+        decoder: latents (B, latent_size) -> images in [0,1].
 
     Args:
-        img_channels: 3, or 1 in grey. latent_size: of z. height, width: of the images, pixels.
+        img_channels: 3, or 1 for grey images.
+        latent_size: size of z.
+        height, width: of the images, pixels.
     """
 
     encoder: nn.Module
@@ -109,61 +114,68 @@ class VAE(nn.Module):
         super().__init__()
         self.latent_size, self.image_shape = latent_size, (height, width, img_channels)
 
-    def start_at(self, colour: torch.Tensor) -> None:
-        """May make the untrained decoder show this: the mean of the training images, (img_channels,) in [0,1]."""
+    def start_at(self, color: torch.Tensor) -> None:
+        """Make the untrained decoder show this color; a subclass may leave it out.
+
+        Args:
+            color: mean of the training images, (img_channels,) in [0,1].
+        """
 
     def encode_bfloat16(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mu and logsigma of images (B,C,H,W), with products in bfloat16; for use without gradients."""
+        """Return mu and logsigma of images (B,C,H,W), with products in bfloat16 and without gradients."""
         with torch.autocast(images.device.type, torch.bfloat16):
             return self.encoder(images)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the reconstruction of a sampled z, mu and logsigma."""
         mu, logsigma = self.encoder(x)
         z = mu + logsigma.exp() * torch.randn_like(mu)
         return self.decoder(z), mu, logsigma
 
 
 class ConvVAE(VAE):
-    """The paper's V, for images of 64 x 64 pixels; for other sizes its first or last layers differ."""
+    """The paper's V for images of 64 x 64 pixels. For other sizes its last convolution and first layers differ."""
 
     def __init__(self, img_channels: int = 3, latent_size: int = 32, height: int = 64, width: int = 64) -> None:
         super().__init__(img_channels, latent_size, height, width)
         self.encoder = ConvVAEEncoder(img_channels, latent_size, height, width)
         self.decoder = ConvVAEDecoder(img_channels, latent_size, height, width)
-        # Not deconv1: fused Adam copies gradients of this layout, and its weight is three quarters of all parameters.
-        for part in (self.encoder, *self.decoder.rest):
-            part.to(memory_format=torch.channels_last)
+        # deconv1 keeps its layout. Fused Adam copies the gradients of the other layout, and the weight of deconv1 is
+        # three quarters of all parameters.
+        for module in (self.encoder, *self.decoder.rest):
+            module.to(memory_format=torch.channels_last)
         self.cast: tuple[list, nn.Module | None] = [], None  # state of the encoder's weights, its copy in bfloat16
 
     def encode_bfloat16(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # A subclass may have another encoder, for which autocast chooses what to cast. Weights made in inference mode
-        # do not tell whether they have changed.
+        """Return mu and logsigma of images (B,C,H,W), by a copy of the encoder in bfloat16."""
+        # Autocast handles the encoder of a subclass, and weights made in inference mode, whose changes do not show.
         if type(self.encoder) is not ConvVAEEncoder or self.encoder.fc_mu.weight.is_inference():
             return super().encode_bfloat16(images)
-        # Autocast casts the weights in every call, which takes a quarter of the time of one frame. The results are the
-        # same.
+        # Autocast casts the weights in every call. That takes a quarter of the time for one frame and gives the same
+        # results.
         state = [(weight.data_ptr(), weight._version) for weight in self.encoder.parameters()]
         if self.cast[0] != state:
             self.cast = state, copy.deepcopy(self.encoder).to(torch.bfloat16).requires_grad_(False)
         return self.cast[1](images.to(torch.bfloat16))
 
     @torch.no_grad()
-    def start_at(self, colour: torch.Tensor) -> None:
-        self.decoder.rest[-1].bias.copy_(torch.logit(colour, eps=0.01))
+    def start_at(self, color: torch.Tensor) -> None:
+        """Make the untrained decoder show this color, (img_channels,) in [0,1]."""
+        self.decoder.rest[-1].bias.copy_(torch.logit(color, eps=0.01))
 
 
 def make_vae(model: str, img_channels: int, latent_size: int, height: int, width: int) -> VAE:
-    """A V with fresh weights: ConvVAE, or module:Class.
+    """Return a V with fresh weights.
+
+    Args:
+        model: ConvVAE, or module:Class.
 
     Raises:
-        UserError: there is no such class, or it is not a VAE that takes and gives what it should.
+        UserError: there is no such class, or it is no VAE for images of this shape.
     """
     if model == "ConvVAE":
-        try:
+        with constructing_network(model, (height, width, img_channels)):
             return ConvVAE(img_channels, latent_size, height, width)
-        except (RuntimeError, ValueError) as error:
-            shape = (height, width, img_channels)
-            raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None
     cls = load_network_class(model, VAE)
     with user_code(f"vae.model: {model}"):
         vae = cls(img_channels, latent_size, height, width)
@@ -175,18 +187,20 @@ def make_vae(model: str, img_channels: int, latent_size: int, height: int, width
 def conv_vae_loss_fn(
     reconst: torch.Tensor, x: torch.Tensor, mu: torch.Tensor, logsigma: torch.Tensor, beta: float = 1.0
 ) -> torch.Tensor:
-    """Squared error plus beta times KL(N(mu, sigma) || N(0, 1)), both summed over the whole batch (a scalar)."""
+    """Return the loss summed over the batch, a scalar: squared error + beta * KL(N(mu, sigma) || N(0, 1))."""
     mse, kl = vae_loss_terms(reconst, x, mu, logsigma)
     return mse + beta * kl
 
 
-def vae_loss_terms(reconst, x, mu, logsigma) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two summed terms of the loss; logsigma is the logarithm of the standard deviation."""
+def vae_loss_terms(
+    reconst: torch.Tensor, x: torch.Tensor, mu: torch.Tensor, logsigma: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the squared error and the KL divergence, each summed over the batch; sigma is the standard deviation."""
     mse = F.mse_loss(reconst, x, reduction="sum")
     kl = -0.5 * torch.sum(1 + 2 * logsigma - mu.pow(2) - (2 * logsigma).exp())
     return mse, kl
 
 
 def to_images(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 frames (B,H,W,C) -> float images (B,C,H,W) in [0,1], in channels-last memory."""
+    """Return uint8 frames (B,H,W,C) as float images (B,C,H,W) in [0,1], in channels-last memory."""
     return frames.permute(0, 3, 1, 2).float().div_(255)

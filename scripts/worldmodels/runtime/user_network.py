@@ -1,6 +1,7 @@
 """A user's own network V: its class, its errors, and checks of what it returns."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -79,3 +80,12 @@ def check_shape(name: str, tensor: torch.Tensor, shape: tuple[int, ...], model: 
     """Raise UserError if an output of a user's own network has another shape than this."""
     if tuple(tensor.shape) != shape:
         raise UserError(f"vae.model: expected {name} of {model} shaped {shape}, found {tuple(tensor.shape)}")
+
+
+@contextmanager
+def constructing_network(model: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """Return a context in which a network that does not suit the images' shape (H, W, C) raises UserError."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"vae.model: {model} cannot be made for images shaped {shape}: {error}") from None

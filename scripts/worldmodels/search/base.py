@@ -7,18 +7,23 @@ from threadpoolctl import threadpool_limits
 
 from worldmodels.runtime.errors import UserError
 
-# Linear algebra: its last bits depend on the number of threads, and so on the cores that a run was given.
+# The last bits of linear algebra depend on the number of threads. One thread makes them independent of a run's cores.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 class Search(ABC):
-    """A distribution of candidates that moves a generation at a time; subclasses ask for it and tell it what they got.
+    """A search distribution over C's parameters that is updated once per generation.
 
-    Asked again from the start and told the same, it is in the same state again.
+    Deterministic: replaying the same sequence of `ask` and `tell` restores the state.
 
     Attributes:
-        sigma: the present step size, the standard deviation of a candidate's parameters.
-        means: (P,) each, of the distribution after each generation.
+        sigma: the step size, which is the standard deviation of a candidate's parameters.
+        first: the first mean of the distribution, (P,).
+        means: the means after each generation, each (P,).
+
+    Args:
+        mean: the first mean, (P,).
+        random: the search's own generator.
     """
 
     sigma: float
@@ -29,32 +34,37 @@ class Search(ABC):
 
     @property
     def mean(self) -> np.ndarray:
-        """The distribution's present mean (P,)."""
+        """The present mean of the distribution, (P,)."""
         return self.means[-1] if self.means else self.first
 
     @abstractmethod
     def ask(self) -> np.ndarray:
-        """A generation of candidates, (pop_size, P)."""
+        """Return the candidates of the next generation, (pop_size, P)."""
 
     def tell(self, fitness: np.ndarray) -> None:
-        """Take in the returns (pop_size,) of the candidates asked for last.
+        """Update the distribution by the fitness of the last candidates.
+
+        Args:
+            fitness: mean return of each candidate, (pop_size,); more is better.
 
         Raises:
-            UserError: a return is not finite, or their variance is not. The search then stays as it was.
+            UserError: a return, or the variance of the returns, is not finite. The distribution then does not change.
         """
         check_returns(fitness, len(self.means) + 1)
         self.update(fitness)
 
     @abstractmethod
     def update(self, fitness: np.ndarray) -> None:
-        """Move the distribution by the returns (pop_size,), which are finite."""
+        """Update the distribution by the fitness (pop_size,), which is finite."""
 
     def average(self, share: float) -> np.ndarray:
-        """The average of the distribution's means over this share of the generations, the last ones.
+        """Return the average of the means, (P,), over the last generations.
 
-        The mean is better, and less a matter of luck, than any candidate; but noisy returns shake it by a part of
-        sigma every generation. Averaging takes that out (Polyak and Juditsky, 1992; over a suffix, as Rakhlin et al.,
-        2012).
+        The mean performs better than any candidate, but noisy returns move it by a part of sigma in every generation.
+        Averaging removes that noise (Polyak and Juditsky, 1992; over the last iterates as Rakhlin et al., 2012).
+
+        Args:
+            share: of all generations; at least the last mean is averaged.
         """
         if not self.means:
             return self.first.copy()
@@ -64,14 +74,16 @@ class Search(ABC):
 def check_returns(
     returns: np.ndarray, generation: int, seeds: list[int] | None = None, validation: bool = False
 ) -> None:
-    """Refuse returns from which no search can learn.
+    """Raise an error for returns from which no search can learn.
 
     Args:
-        returns: (pop_size,), or (pop_size, episodes of each candidate), or a validation's (episodes,).
-        generation: for the message, as are the seeds of all episodes, candidate by candidate.
+        returns: (pop_size,), or (pop_size, episodes per candidate), or (episodes,) of a validation.
+        generation: its number, for the message.
+        seeds: of all episodes, candidate by candidate, for the message.
+        validation: whether the returns are those of a validation.
 
     Raises:
-        UserError: a return is not finite, or their variance is not.
+        UserError: a return, or the variance of the returns, is not finite.
     """
     bad = np.flatnonzero(~np.isfinite(returns))
     if len(bad):

@@ -179,10 +179,10 @@ def test_load_vae_refuses_other_networks(tmp_path):
 
 def test_training_starts_at_the_mean_color():
     torch.manual_seed(0)
-    vae, colour = ConvVAE(3, 8), torch.tensor([0.9, 0.5, 0.1])
-    vae.start_at(colour)
+    vae, color = ConvVAE(3, 8), torch.tensor([0.9, 0.5, 0.1])
+    vae.start_at(color)
     shown = vae.decoder(torch.randn(8, 8)).mean(dim=(0, 2, 3))
-    torch.testing.assert_close(shown, colour, atol=0.02, rtol=0)
+    torch.testing.assert_close(shown, color, atol=0.02, rtol=0)
 
 
 IMAGE_SIZES = [(32, 32), (40, 56), (32, 96), (64, 64), (64, 128), (96, 96), (128, 128), (112, 80)]

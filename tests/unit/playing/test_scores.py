@@ -49,7 +49,7 @@ def test_one_return_has_no_spread():
 def test_one_episode_is_tested_and_told_without_a_spread(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: {3: [5.0, 10]})
     monkeypatch.setattr(evaluate, "file_digest", lambda path: "")
-    monkeypatch.setattr(evaluate, "own_network_in", lambda path: {})
+    monkeypatch.setattr(evaluate, "user_network_of", lambda path: {})
     monkeypatch.setattr(evaluation, "load_controller", lambda path: (None, {"env_steps": {"c": 7}, "reward": 1.0}))
     parser = evaluate.make_parser("", EnvConfig, EvaluateConfig)
     parser.add_argument("--shard", type=int)

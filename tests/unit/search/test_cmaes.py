@@ -75,7 +75,7 @@ OPTIONS = {  # a value of each option that ctrl.cma takes, another one than pycm
 def search_with(options: dict) -> CMAES:
     """The search after 25 generations on an ill-conditioned peak; its saved mean is checked to be pycma's own."""
     check_cma(options, pop_size=8)
-    strategy, scale = CMAES(20, 0.1, 8, seed=1, more=options), np.geomspace(1, 30, 20)
+    strategy, scale = CMAES(20, 0.1, 8, seed=1, pycma_options=options), np.geomspace(1, 30, 20)
     for _ in range(25):
         strategy.tell(-np.square((strategy.ask() - 1) * scale).sum(axis=1))
         assert np.array_equal(strategy.mean, strategy.es.result.xfavorite)
