@@ -13,7 +13,7 @@ from worldmodels.runtime import interrupts, locks
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.files import claim_folder, prepare_folder
 
-HOLD = "import sys, time; from worldmodels import locks; locks.claim({folder!r}, program='the first'); {more}"
+HOLD = "import sys, time; from worldmodels.runtime import locks; locks.claim({folder!r}, program='the first'); {more}"
 REPORT = "print('ready', flush=True)"
 
 
@@ -90,7 +90,7 @@ def test_forked_child_does_not_keep_the_lock(tmp_path, python):
 
 PROGRAM = """
 import sys, time
-from worldmodels import interrupts
+from worldmodels.runtime import interrupts
 try:
     interrupts.listen()
     interrupts.follow_starter()
