@@ -7,7 +7,7 @@ from worldmodels.runtime.errors import UserError
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal.
+    """Return the SHA-256 of a file's bytes, hexadecimal.
 
     Raises:
         UserError: there is no such file.

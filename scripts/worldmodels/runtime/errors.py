@@ -2,4 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake the user can mend: its message names the file or key, what was expected, what was found."""
+    """A mistake that the user can correct.
+
+    Its message names the file or the key, what was expected and what was found.
+    """

@@ -1,7 +1,7 @@
-"""SIGTERM, SIGINT and the end of Snakemake: stop soon, with everything saved.
+"""SIGTERM, SIGINT and the end of Snakemake: stop soon, with the state saved.
 
-Outside of `patiently` a signal raises Interrupted where the program is. Inside, it only sets a flag that the loop
-looks at between two steps, when its state is whole.
+Outside of `patiently` a signal raises Interrupted wherever the program is. Inside, it only sets a flag. The loop calls
+`check` between two steps, when its state is whole.
 """
 
 import os
@@ -15,14 +15,14 @@ from pathlib import Path
 from worldmodels.runtime.log import log
 
 STARTER = "WORLDMODELS_STARTER"  # environment variable: the stamp of the Snakemake that started the program
-SAVING_SECONDS = 300  # for a program to save its state, once Snakemake has ended
+SAVING_SECONDS = 300  # how long a program may save its state after Snakemake has ended
 _patient = False
 _received: int | None = None
 _notify: Callable[[], None] | None = None  # called when the first signal has come
 
 
 class Interrupted(BaseException):
-    """The program was asked to stop. BaseException, so that no handler of errors takes it for one."""
+    """The program was asked to stop. A BaseException, so that no handler of errors catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -40,9 +40,9 @@ def _handle(number: int, frame: object) -> None:
 
 
 def listen(notify: Callable[[], None] | None = None) -> None:
-    """From now on SIGTERM and SIGINT raise Interrupted or, inside of `patiently`, set the flag.
+    """Have SIGTERM and SIGINT raise Interrupted from now on or, inside of `patiently`, set the flag.
 
-    A signal that the parent has us ignore, as a shell does with SIGINT for its background jobs, stays ignored.
+    A signal that the parent process ignores for this one stays ignored. So a shell treats SIGINT for background jobs.
 
     Args:
         notify: called at once when the first signal has come.
@@ -56,7 +56,7 @@ def listen(notify: Callable[[], None] | None = None) -> None:
 
 @contextmanager
 def patiently() -> Iterator[None]:
-    """Inside, a first signal waits for `check`; a second one is obeyed at once."""
+    """Have the first signal wait for `check` inside of the context. A second signal raises Interrupted at once."""
     global _patient
     before, _patient = _patient, True
     try:
@@ -66,21 +66,23 @@ def patiently() -> Iterator[None]:
 
 
 def requested() -> bool:
-    """Whether a signal has come."""
+    """Return whether a signal has come."""
     return _received is not None
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has come: to be called when the state is saved."""
+    """Raise Interrupted if a signal has come. Call it when the state is saved."""
     if _received is not None:
         raise Interrupted(_received)
 
 
 def process_stamp(pid: int) -> str:
-    """Return what tells a living process from all others, of other machines and times, too; nothing if it has ended.
+    """Return a text that tells a living process from all others, also from those of other machines and times.
 
-    These are its number, its start and its namespace of numbers, and the start of the machine. Without /proc, as on
-    macOS, no process has a stamp.
+    It consists of the process's number and start, the start of the machine, and the namespace of the numbers.
+
+    Returns:
+        "" if the process has ended, and for all processes where there is no /proc, as on macOS.
     """
     try:
         # The fields after the name, which may hold anything: the first is the state, the 20th the start.
@@ -93,19 +95,19 @@ def process_stamp(pid: int) -> str:
 
 
 def follow_starter() -> None:
-    """Stop as on SIGTERM once the Snakemake that started this program has ended, be it by SIGKILL.
+    """Stop as on SIGTERM once the Snakemake that started this program has ended, also by SIGKILL.
 
-    Nobody would read its results, and the next Snakemake starts the same program again. A program that somebody started
-    by hand, and one on another machine than its Snakemake, goes on.
+    The next Snakemake would start the same program again. A program that was started by hand goes on, and so does one
+    on another machine than its Snakemake.
     """
     stamp = os.environ.get(STARTER, "")
     here = process_stamp(os.getpid()).split(" ", 2)[2:]
     if stamp and here and stamp.split(" ", 2)[2:] == here:
-        threading.Thread(target=outlive, args=(stamp,), daemon=True).start()
+        threading.Thread(target=end_after, args=(stamp,), daemon=True).start()
 
 
-def outlive(stamp: str) -> None:
-    """Wait for the end of the process of this stamp, then end this one, which may save its state first."""
+def end_after(stamp: str) -> None:
+    """Wait for the end of the process with this stamp. Then end this one, which may save its state first."""
     pid = int(stamp.split(" ", 1)[0])
     while process_stamp(pid) == stamp:
         time.sleep(0.5)

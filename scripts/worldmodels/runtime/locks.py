@@ -1,8 +1,8 @@
-"""One writer a folder: a lock that the operating system frees when its holder ends, however that happens.
+"""One writer per folder: a lock that the operating system frees when its holder ends, however that happens.
 
-A lock is a hidden file beside what it protects, locked by flock(2), which NFS passes on to its server. The file itself
-means nothing: whoever finds it unlocked may have it. It holds who locked it, for the message to whoever comes second.
-Importing this module is cheap, since every dry run does it.
+A lock is a hidden file beside what it protects, locked by flock(2), which NFS passes on to its server. An unlocked file
+means nothing: any process may lock it. The file holds who locked it, for the message to a second program.
+Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
 import fcntl
@@ -20,7 +20,9 @@ from typing import IO
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
 
-ENDING_SECONDS = 600  # to wait for a holder that was told to end and saves its state
+ENDING_SECONDS = 600  # how long to wait for a holder that was told to end and saves its state
+RECORD_SECONDS = 1  # how long to wait for a holder that has not recorded yet who it is
+NO_LOCKS = -1  # in place of a descriptor: the file system has no locks
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")  # names of files that are being written
 KEYS = ("program", "pid", "host", "since")  # of the record in a lock file
 _held: dict[Path, int] = {}  # the lock files of this process and their descriptors
@@ -28,7 +30,7 @@ _without_locks: set[Path] = set()  # folders on file systems that cannot lock
 
 
 def close_in_child() -> None:
-    """Close what a forked process inherits: a lock lasts as long as anybody has its file open."""
+    """Close the lock files that a forked process inherits: a lock lasts as long as any process has its file open."""
     for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()
@@ -37,57 +39,89 @@ def close_in_child() -> None:
 os.register_at_fork(after_in_child=close_in_child)
 
 
+def lock_path(folder: str | Path, unit: str = "") -> Path:
+    """Return the lock file of a folder, or of a unit of the work in it."""
+    return Path(folder).resolve() / (f".{unit}.lock" if unit else ".lock")
+
+
 def claim(folder: str | Path, unit: str = "", program: str = "") -> None:
-    """Claim a folder, or a unit of the work in it, for this process; nothing happens if the process has it already.
+    """Claim a folder, or a unit of the work in it, for this process. Nothing happens if the process has it already.
 
     Waits for a holder that was told to end.
 
     Args:
         folder: an existing folder.
-        unit: names a part of the folder's files that has a writer of its own.
-        program: who claims it, for the message to others; the name of the running script by default.
+        unit: names a share of the folder's files that has a writer of its own.
+        program: who claims it, for the message to others. Default: the name of the running script.
 
     Raises:
-        UserError: another process holds it, or the lock file cannot be made.
+        UserError: another process holds it, or the lock file cannot be written.
     """
-    path = Path(folder).resolve() / f".{unit}{unit and '.'}lock"
+    path = lock_path(folder, unit)
     if path in _held:
         return
-    start, waits = time.monotonic(), False
-    while (descriptor := try_lock(path)) is None:
-        holder = read_holder(path)
-        patience = 1 if not holder else ENDING_SECONDS if holder.get("ending") else 0  # it may not have said so yet
-        if time.monotonic() - start >= patience:
-            raise UserError(
-                f"{folder}: expected no other program that writes here, found {describe(holder)}; "
-                f"if it has ended, delete {path}"  # its machine may have died before it could tell the file server
-            )
-        if holder and not waits:
-            waits = True
-            log.info("%s: waiting for %s, which was told to end", folder, describe(holder))
-        time.sleep(0.1)
-    if descriptor < 0:
+    descriptor = wait_for_lock(path, folder)
+    if descriptor == NO_LOCKS:
         return
     _held[path] = descriptor
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    record = {"program": program or Path(sys.argv[0]).name, "pid": os.getpid(), "host": socket.gethostname()}
-    write_holder(descriptor, record | {"since": since})
+    record = {
+        "program": program or Path(sys.argv[0]).name,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    write_holder(descriptor, record)
+
+
+def wait_for_lock(path: Path, folder: str | Path) -> int:
+    """Lock a file, after a wait if its holder was told to end.
+
+    Args:
+        path: the lock file.
+        folder: what it protects, for messages.
+
+    Returns:
+        The descriptor of the lock file, or NO_LOCKS.
+
+    Raises:
+        UserError: another process holds the lock, or the lock file cannot be written.
+    """
+    start, announced = time.monotonic(), False
+    while (descriptor := try_lock(path)) is None:
+        holder = read_holder(path)
+        if time.monotonic() - start >= patience_with(holder):
+            raise UserError(
+                f"{folder}: expected no other program that writes here, found {describe(holder)}; "
+                f"if it has ended, delete {path}"  # its machine may have died before the file server was told
+            )
+        if holder and not announced:
+            announced = True
+            log.info("%s: waiting for %s, which was told to end", folder, describe(holder))
+        time.sleep(0.1)
+    return descriptor
+
+
+def patience_with(holder: dict) -> float:
+    """Return how long to wait for the holder of a lock, seconds."""
+    if not holder:
+        return RECORD_SECONDS
+    return ENDING_SECONDS if holder.get("ending") else 0
 
 
 def release(folder: str | Path | None = None, unit: str = "") -> None:
-    """Give up a claim, or all of this process; the lock files go."""
-    chosen = list(_held) if folder is None else [Path(folder).resolve() / f".{unit}{unit and '.'}lock"]
-    for path in chosen:
+    """Give up a claim, or without a folder all claims of this process, and remove the lock files."""
+    paths = list(_held) if folder is None else [lock_path(folder, unit)]
+    for path in paths:
         descriptor = _held.pop(path, None)
         if descriptor is not None:
             with suppress(OSError):
-                path.unlink()  # while it is locked: so it is nobody else's
+                path.unlink()  # before it is unlocked, so that it is no other process's yet
             os.close(descriptor)
 
 
 @contextmanager
 def claimed(folder: str | Path, unit: str = "") -> Iterator[None]:
-    """Inside, the folder or the unit is this process's. See `claim`."""
+    """Hold a claim on a folder, or on a unit of the work in it, inside of the context. See `claim`."""
     claim(folder, unit)
     try:
         yield
@@ -96,16 +130,22 @@ def claimed(folder: str | Path, unit: str = "") -> Iterator[None]:
 
 
 def mark_ending() -> None:
-    """Tell others that this process was told to end, so that they wait for it."""
+    """Record in the lock files that this process was told to end, so that others wait for it."""
     for descriptor in list(_held.values()):
         write_holder(descriptor, read_holder(descriptor) | {"ending": True})
 
 
 def try_lock(path: Path) -> int | None:
-    """Lock a file: its descriptor, None if another process has it locked, -1 if the file system has no locks.
+    """Lock a file, which is created if necessary.
 
-    NFS locks no file that is open for reading only. Whether another user's file is locked is not known there: it counts
-    as locked.
+    NFS locks no file that is open for reading only. So it does not tell whether another user's file is locked: such a
+    file counts as locked.
+
+    Returns:
+        The file's descriptor, None if another process has locked it, or NO_LOCKS.
+
+    Raises:
+        UserError: the file cannot be opened.
     """
     while True:
         try:
@@ -125,37 +165,43 @@ def try_lock(path: Path) -> int | None:
             os.close(descriptor)
             if not writable:
                 return None
-            if path.parent not in _without_locks:
-                _without_locks.add(path.parent)
-                log.warning(
-                    "%s: this file system has no locks (%s); make sure that no second program writes there",
-                    path.parent, error.strerror,
-                )  # fmt: skip
+            warn_without_locks(path, error)
             with suppress(OSError):
                 path.unlink()
-            return -1
+            return NO_LOCKS
         os.close(descriptor)
 
 
+def warn_without_locks(path: Path, error: OSError) -> None:
+    """Log once per folder that its file system has no locks."""
+    if path.parent in _without_locks:
+        return
+    _without_locks.add(path.parent)
+    log.warning(
+        "%s: this file system has no locks (%s); make sure that no second program writes there",
+        path.parent, error.strerror,
+    )  # fmt: skip
+
+
 def open_lock(path: Path) -> tuple[int, bool]:
-    """Open a lock file: its descriptor, and whether it is open for writing."""
+    """Open a lock file, and return its descriptor and whether it is open for writing."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666), True
-    except PermissionError:  # another user of the folder has made it
+    except PermissionError:  # it belongs to another user of the folder
         return os.open(path, os.O_RDONLY), False
 
 
 def write_holder(descriptor: int, record: dict) -> None:
-    """Write who holds a lock; a full disk is no reason to stop."""
+    """Write who holds a lock. An error, as of a full disk, does not matter."""
     text = json.dumps(record).encode()
     with suppress(OSError):
         os.pwrite(descriptor, text, 0)
         os.ftruncate(descriptor, len(text))
-        os.fsync(descriptor)  # for other machines
+        os.fsync(descriptor)  # so that other machines see it
 
 
 def read_holder(file: Path | int) -> dict:
-    """Return who holds a lock, or nothing if it does not say so yet."""
+    """Return the record of who holds a lock, or {} if there is none yet."""
     try:
         text = os.pread(file, 4096, 0) if isinstance(file, int) else file.read_bytes()
         record = json.loads(text)
@@ -165,7 +211,7 @@ def read_holder(file: Path | int) -> dict:
 
 
 def describe(holder: dict) -> str:
-    """Name the holder of a lock in a message."""
+    """Return the holder of a lock as text for a message."""
     if not holder:
         return "another one"
     return "{program} (process {pid} on {host}, since {since})".format_map(dict.fromkeys(KEYS, "?") | holder)
@@ -174,7 +220,8 @@ def describe(holder: dict) -> str:
 def remove_leftovers(folder: str | Path) -> None:
     """Remove the files that killed programs left half-written in a folder and in the folders in it.
 
-    Who writes a temporary file holds a lock on it, so that one without a lock is nobody's. Without locks all stay.
+    The writer of a temporary file holds a lock on it, so a file without a lock has no writer. On a file system without
+    locks all files stay.
     """
     for pattern in (".*.tmp", "*/.*.tmp"):
         for path in Path(folder).glob(pattern):
@@ -185,7 +232,7 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def try_file(file: IO) -> bool:
-    """Lock an open file until it is closed; false if another process has it locked."""
+    """Lock an open file until it is closed. Return False if another process has locked it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
@@ -196,9 +243,9 @@ def try_file(file: IO) -> bool:
 
 
 def lock_temporary(path: Path, file: IO) -> bool:
-    """Show that a temporary file has a writer; false if somebody took it for a leftover and removed it."""
+    """Lock a temporary file. Return False if another process took it for a leftover and removed it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:
-        return True  # no locks here, so that nobody removes it
+        return True  # no locks here, so no process removes it
     return path.exists()

@@ -3,6 +3,7 @@
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
+import math
 import os
 import re
 from pathlib import Path
@@ -11,11 +12,12 @@ from worldmodels.runtime.errors import UserError
 
 
 def normal_path(path: str, name: str) -> str:
-    """The one spelling of a folder: relative if it lies in the working directory, else absolute.
+    """Return the one spelling of a folder: relative if it lies in the working directory, else absolute.
 
     Snakemake keeps its records by a path's spelling. Symbolic links are kept, except where a `..` follows one.
 
     Args:
+        path: the folder as the user writes it.
         name: the key in the configuration.
 
     Raises:
@@ -36,7 +38,7 @@ def normal_path(path: str, name: str) -> str:
 
 
 def within(absolute: str, folder: str) -> str:
-    """The path relative to the folder if it lies in it, under whatever name of the folder; else as it is."""
+    """Return a path relative to a folder that it lies in, under any name of the folder, else unchanged."""
     path = Path(absolute)
     for parent in (path, *path.parents):
         if str(parent) == folder or (parent.exists() and os.path.samefile(parent, folder)):
@@ -45,34 +47,39 @@ def within(absolute: str, folder: str) -> str:
 
 
 def input_name(path: str | Path) -> str:
-    """A small input's name in the summary of what was made from it, wherever the run lies.
+    """Return the name of a small input in the summary of its product, wherever the run lies.
 
-    `vae/best.json`, `latents/latents_32.json`, or of rollouts, which may lie anywhere, `00001.json`.
+    It is `vae/best.json` or `latents/latents_32.json`, and `00001.json` for rollouts, which may lie anywhere.
     """
     path = Path(path)
     return path.name if re.fullmatch(r"\d{5}\.json", path.name) else f"{path.parent.name}/{path.name}"
 
 
 def default_logdir(env_id: str) -> str:
-    """results/carracing for CarRacing-v3, results/pong for ALE/Pong-v5 and for my_package:Pong-v5."""
-    return f"results/{re.sub(r'-v[0-9]+$', '', re.split('[/:]', env_id)[-1]).lower()}"
+    """Return the default logdir of an environment.
+
+    It is results/carracing for CarRacing-v3, and results/pong for ALE/Pong-v5 and for my_package:Pong-v5.
+    """
+    name = re.split("[/:]", env_id)[-1]
+    return f"results/{re.sub(r'-v[0-9]+$', '', name).lower()}"
 
 
 def shard_name(shard: int | str) -> str:
+    """Return the name of a shard in file names: 5 digits; a wildcard as it is."""
     return f"{shard:0>5}"
 
 
 def shard_files(data_dir: str | Path, shard: int | str, shard_size: int) -> list[str]:
-    """The rollout files of a whole shard: <data_dir>/<shard>_<number in the shard>.npz."""
+    """Return the rollout files of a full shard: <data_dir>/<shard>_<number in the shard>.npz."""
     return [f"{data_dir}/{shard_name(shard)}_{i:04d}.npz" for i in range(shard_size)]
 
 
 def rollout_files(data_dir: str | Path, num_rollouts: int, shard_size: int) -> list[str]:
-    """The first num_rollouts files, in the order of their episodes: what V and M learn from."""
+    """Return the files that V and M learn from: the first num_rollouts, in the order of their episodes."""
     shards = range(num_shards(num_rollouts, shard_size))
     return [file for shard in shards for file in shard_files(data_dir, shard, shard_size)][:num_rollouts]
 
 
 def num_shards(num_rollouts: int, shard_size: int) -> int:
     """Return the number of shards; the last one is smaller where shard_size does not divide num_rollouts."""
-    return -(-num_rollouts // shard_size)
+    return math.ceil(num_rollouts / shard_size)

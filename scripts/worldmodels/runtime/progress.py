@@ -13,35 +13,40 @@ SPARSE_SECONDS = 30  # between progress lines where no terminal is attached
 
 
 class TerminalHandler(logging.StreamHandler):
-    """Writes above a running progress bar instead of through it, and leaves details to the log file."""
+    """Write messages above a running progress bar. Debug messages only go to the log file."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a message."""
         try:
             tqdm.write(self.format(record), file=sys.stderr)
-        except Exception:  # as where whoever read it has ended: no reason not to save
+        except Exception:  # as where the reader of stderr has ended: the program goes on and saves its results
             self.handleError(record)
 
 
 def progress(items: Iterable, name: str, total: int | None = None, display: bool = True, initial: int = 0) -> Iterator:
-    """The items behind a progress bar on a terminal; elsewhere a line every half minute.
+    """Yield the items with a progress bar on a terminal, elsewhere with a line every half minute.
 
     Args:
-        initial: how many of the total were done before.
+        items: what to yield.
+        name: stands before the bar or in the line.
+        total: the number of all items. Default: the length of items.
+        display: whether to show the bar. Lines are always written.
+        initial: the number of items that an earlier program has finished.
     """
     total = total if total is not None else len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
         shape = {"total": total, "initial": initial, "dynamic_ncols": True, "leave": False}
         yield from tqdm(items, desc=name, disable=not display, **shape)
         return
-    start = spoken = time.monotonic()
-    for done, item in enumerate(items, initial):
+    start = last_line = time.monotonic()
+    for count, item in enumerate(items, initial):
         now = time.monotonic()
-        if now - spoken > SPARSE_SECONDS:
-            spoken = now
-            left = (now - start) / max(done - initial, 1) * (total - done)
-            log.info("%s: %d of %d, %.0f s to go", name, done, total, left)
+        if now - last_line > SPARSE_SECONDS:
+            last_line = now
+            seconds_left = (now - start) / max(count - initial, 1) * (total - count)
+            log.info("%s: %d of %d, %.0f s to go", name, count, total, seconds_left)
         yield item

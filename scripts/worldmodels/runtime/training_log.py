@@ -1,4 +1,4 @@
-"""Log lines of the three trainings. They stand apart from training, so that new wording retrains nothing."""
+"""Log lines of the three trainings. They are not in training/, so new wording retrains nothing."""
 
 from worldmodels.runtime.log import log
 
@@ -7,7 +7,7 @@ def log_vae_epoch(row: dict) -> None:
     """Log an epoch of V's training.
 
     Args:
-        row: of the history: epoch, and the mean losses per image.
+        row: a row of the history: epoch, and the mean losses per image.
     """
     log.info(
         "vae: epoch %d: training %.2f + %.2f, validation %.2f + %.2f per image (squared error + KL)",
@@ -16,7 +16,7 @@ def log_vae_epoch(row: dict) -> None:
 
 
 def warn_about_kl(kl: float) -> None:
-    """Warn that V's codes say nothing about the pictures.
+    """Warn that V's codes carry no information about the pictures.
 
     Args:
         kl: KL divergence per image, nats.
@@ -28,7 +28,7 @@ def log_mdrnn_epoch(row: dict) -> None:
     """Log an epoch of M's training.
 
     Args:
-        row: of the history: epoch, and the mean losses.
+        row: a row of the history: epoch, and the mean losses.
     """
     log.info(
         "mdrnn: epoch %d: training %.4f, validation %.4f (latents %.2f, terminal %.5f, reward %.4f)",
@@ -40,7 +40,7 @@ def log_generation(row: dict, best: dict) -> None:
     """Log a generation of C's training.
 
     Args:
-        row: of the history, see history.csv.
+        row: a row of history.csv.
         best: the best validated mean so far: reward, and epoch (its generation, 0: none).
     """
     validated = f"best validated mean {best['reward']:.0f} (generation {best['epoch']})"
