@@ -1,11 +1,15 @@
 #!/usr/bin/env python
-"""Compare the agents of an ablation: the official test of the full agent beside those of its variants.
+"""Compare the agents of an ablation: the official tests of the full agent and of its variants.
 
-Writes <output>/ablation.json, a table ablation.md and a figure ablation.png: the mean returns with their 95 %
+Writes to <output>: ablation.json, the table ablation.md and the figure ablation.png, the mean returns with their 95 %
 intervals.
 """
 
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from worldmodels.runtime.identity import product_origin
 from worldmodels.runtime.log import log
@@ -22,58 +26,52 @@ NAMES = {
 KEYS = ("mean", "std", "mean_95_interval", "episodes", "env_steps")
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     paths = {Path(path).parent.name: path for path in args.variants} | {"full": args.full}
-    tests = {name: read_json(paths[name], KEYS) for name in sorted(paths, key=order)}
+    tests = {name: read_json(paths[name], KEYS) for name in sorted(paths, key=rank)}
     agents = {name: {key: test[key] for key in KEYS} for name, test in tests.items()}
     env = tests["full"].get("env")
+    table = format_table(agents)
     write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents, **product_origin(args, paths.values())})
-    text = table(agents)
-    write_atomically(f"{args.output}/ablation.md", lambda file: file.write(text.encode()))
-    write_atomically(f"{args.output}/ablation.png", lambda file: draw(agents, env, file))
-    for line in text.splitlines():
+    write_atomically(f"{args.output}/ablation.md", lambda file: file.write(table.encode()))
+    write_atomically(f"{args.output}/ablation.png", lambda file: draw_returns(agents, env, file))
+    for line in table.splitlines():
         log.info("%s", line)
 
 
-def order(name: str) -> tuple:
-    """The agents as in NAMES, then others by their names, the full one last."""
+def rank(name: str) -> tuple:
+    """Return the sort key of an agent: those of NAMES in their order, then others by name, the full agent last."""
     return name == "full", list(NAMES).index(name) if name in NAMES else len(NAMES), name
 
 
-def table(agents: dict[str, dict]) -> str:
-    """The agents as a Markdown table."""
-    rows = ["| agent | return | 95 % interval of the mean | episodes | environment steps |", "|---|---|---|---|---|"]
+def format_table(agents: dict[str, dict]) -> str:
+    """Return the agents' tests as a Markdown table."""
+    lines = ["| agent | return | 95 % interval of the mean | episodes | environment steps |", "|---|---|---|---|---|"]
     for name, test in agents.items():
         score, interval = score_text(test["mean"], test["std"]), interval_text(test["mean_95_interval"])
-        rows.append(
-            f"| {NAMES.get(name, name)} | {score} | {interval} | {test['episodes']} | {test['env_steps']['total']} |"
-        )
-    return "\n".join(rows) + "\n"
+        cells = [NAMES.get(name, name), score, interval, test["episodes"], test["env_steps"]["total"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
 
 
-def draw(agents: dict[str, dict], env: str, file) -> None:
-    """The mean returns as bars, with their 95 % intervals, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 2.6), layout="constrained")
+def draw_returns(agents: dict[str, dict], env: str, file: Any) -> None:
+    """Draw the mean returns as bars with their 95 % intervals, and write them to the binary file as a PNG."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.subplots()
     labels = [NAMES.get(name, name) for name in agents]
     means = [test["mean"] for test in agents.values()]
-    intervals = [test["mean_95_interval"] or [float("nan")] * 2 for test in agents.values()]  # after one episode no bar
-    halves = [(high - low) / 2 for low, high in intervals]
-    axes.barh(labels, means, xerr=halves, color="tab:blue", capsize=4)
+    intervals = [test["mean_95_interval"] or [float("nan")] * 2 for test in agents.values()]
+    half_widths = [(high - low) / 2 for low, high in intervals]  # NaN after one episode: no interval is drawn
+    axes.barh(labels, means, xerr=half_widths, color="tab:blue", capsize=4)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(f"mean return in {env}, with the 95 % interval of the mean")
     figure.savefig(file, format="png", dpi=150)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__)
-    made.add_argument("--output", required=True, help="the folder to write to")
-    made.add_argument("--full", required=True, help="eval.json of the full agent")
-    made.add_argument("--variants", nargs="+", default=[], help="eval.json of each variant, in a folder of its name")
-    run_program(made, main)
+    parser = make_parser(__doc__)
+    parser.add_argument("--output", required=True, help="the folder to write to")
+    parser.add_argument("--full", required=True, help="eval.json of the full agent")
+    parser.add_argument("--variants", nargs="+", default=[], help="eval.json of each variant, in a folder of its name")
+    run_program(parser, main)

@@ -1,24 +1,24 @@
 #!/usr/bin/env python
-"""Play the world model itself: a dream of M, seen through V, as a film (paper, section 4).
+"""Play the world model itself: film a dream of M as V decodes it (paper, section 4).
 
-The environment runs for --warm-up steps; then it is taken away, and every frame is M's own prediction. The trained
-controller drives, or you do:
+The environment runs for --warm-up steps. From then on every frame is M's own prediction. The trained controller
+drives, or you do:
 
     python scripts/dream.py --logdir results/carracing --temperature 0.8 --output dream.gif
     python scripts/dream.py --logdir results/carracing --drive keyboard
 
-Keys: left and right for the first action, down and up for the second, space for the third (in CarRacing: steer,
-gas, brake); Esc ends the dream.
+Keys: left and right for the first action, down and up for the second, space for the third (in CarRacing: steering,
+gas, brake). Esc ends the dream.
 """
 
-import os
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from worldmodels.envs import seeding
-from worldmodels.envs.actions import ActionCodec
 from worldmodels.envs.instances import Instances
 from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.models.decoding import decode
@@ -34,67 +34,61 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.progress import progress
 from worldmodels.showing.films import check_film, label_frames, write_film
+from worldmodels.showing.keyboard import Keyboard
 from worldmodels.storage.files import prepare_folder
 
-FPS = 50  # steps a second at the keyboard: CarRacing's own
+FPS = 50  # steps per second, as in CarRacing
 EVERY = 4  # steps between two pictures of the film
-WINDOW = 512  # pixels, each side
+
+Policy = Callable[[int, torch.Tensor, Hidden], torch.Tensor]  # step, z (1,n), M's state -> action (1,A)
 
 
-class Keyboard:
-    """A window that shows the dream and gives the keys as actions.
+@torch.inference_mode()
+def main(args: Namespace) -> None:
+    run = run_config_from_args(args)
+    env = section_from_args(args, EnvConfig)
+    check_flags(args)
+    world, controller, saved = load_agent(run.logdir, choose_device(run.device))
+    instances = Instances(env)
+    squash = world.squash(saved["config"]["squash"], instances.space)
+
+    def drive(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
+        return squash(controller(**world.features(controller.features, z, hidden)))
+
+    z, hidden = warm_up(world, instances, drive, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
+    keyboard = Keyboard(world.vae, squash.codec, FPS) if args.drive == "keyboard" else None
+    generator = torch.Generator(world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
+    latents, rewards, ending = play_dream(world, z, hidden, drive, keyboard, args, generator)
+    write_films(args.output, world, latents, rewards, args.temperature)
+    log.info(
+        "dream: %d steps%s, predicted return %.1f, temperature %g, %s",
+        len(rewards), ending, np.cumsum([0.0, *rewards])[-1], args.temperature, ", ".join(args.output),
+    )  # fmt: skip
+
+
+def check_flags(args: Namespace) -> None:
+    """Check the flags and the output files before the dream begins.
 
     Raises:
-        UserError: there is no display, or the actions are not continuous.
+        UserError: A flag is out of bounds, or a film cannot be written.
     """
-
-    def __init__(self, world: WorldModel, codec: ActionCodec) -> None:
-        import pygame
-
-        if not codec.continuous:
-            raise UserError(f"--drive keyboard: expected continuous actions, found {codec.space}")
-        self.pygame, self.world, self.codec = pygame, world, codec
-        try:
-            pygame.display.init()
-            self.window = pygame.display.set_mode((WINDOW, WINDOW))
-        except pygame.error as error:
-            raise UserError(f"--drive keyboard: expected a display to open a window on, found none ({error})") from None
-        if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in ("dummy", "offscreen"):
-            raise UserError("--drive keyboard: expected a display to open a window on, found none")
-        pygame.display.set_caption("a dream of M: arrows and space drive, Esc ends it")
-        self.clock, self.over = pygame.time.Clock(), False
-        # (keys to the lower bound, keys to the upper bound) of each action
-        self.keys = [(pygame.K_LEFT, pygame.K_RIGHT), (pygame.K_DOWN, pygame.K_UP), (None, pygame.K_SPACE)]
-
-    def __call__(self, step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
-        """Show z, wait for the clock, and look at the keys."""
-        frame = decode(self.world.vae, z)[0]
-        surface = self.pygame.surfarray.make_surface(np.repeat(frame, 3 // frame.shape[-1], -1).swapaxes(0, 1))
-        self.window.blit(self.pygame.transform.scale(surface, self.window.get_size()), (0, 0))
-        self.pygame.display.flip()
-        self.clock.tick(FPS)
-        for event in self.pygame.event.get():
-            escaped = event.type == self.pygame.KEYDOWN and event.key == self.pygame.K_ESCAPE
-            self.over |= escaped or event.type == self.pygame.QUIT
-        return torch.from_numpy(self.action(self.pygame.key.get_pressed())).to(z.device).unsqueeze(0)
-
-    def action(self, pressed) -> np.ndarray:
-        """The action (A,) of the keys that are down; without keys an action rests at 0, or at the bound next to it."""
-        low, high = self.codec.low, self.codec.high
-        action = np.clip(np.zeros_like(low), low, high)
-        for i, (down, up) in enumerate(self.keys[: len(action)]):
-            if down is not None and pressed[down]:
-                action[i] = low[i]
-            if pressed[up]:
-                action[i] = high[i]
-        return action
-
-    def close(self) -> None:
-        self.pygame.display.quit()
+    if args.temperature < 0:
+        raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
+    if args.steps < 1 or args.warm_up < 0:
+        raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
+    for output in args.output:
+        check_film(output)
+        prepare_folder(Path(output).absolute().parent)
 
 
-def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: int):
-    """Drive the true environment for some steps, or to its end: the latent (1,n) then, and M's state before it."""
+def warm_up(
+    world: WorldModel, instances: Instances, policy: Policy, steps: int, seed: int
+) -> tuple[torch.Tensor, Hidden]:
+    """Drive the true environment for some steps, or to the end of the episode.
+
+    Returns:
+        The latent (1,n) that follows, and M's state before it.
+    """
     lane = GymnasiumLanes(instances.config, [seed], instances)
     z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
     for step in range(steps):
@@ -109,60 +103,70 @@ def warm_up(world: WorldModel, instances: Instances, policy, steps: int, seed: i
     return z, hidden
 
 
-@torch.inference_mode()
-def main(args) -> None:
-    run = run_config_from_args(args)
-    env = section_from_args(args, EnvConfig)
-    if args.temperature < 0:
-        raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
-    if args.steps < 1 or args.warm_up < 0:
-        raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
-    for output in args.output:  # now, not after the drive
-        check_film(output)
-        prepare_folder(Path(output).absolute().parent)
-    world, controller, saved = load_agent(run.logdir, choose_device(run.device))
-    instances = Instances(env)
-    squash = world.squash(saved["config"]["squash"], instances.space)
+def play_dream(
+    world: WorldModel,
+    z: torch.Tensor,
+    hidden: Hidden,
+    drive: Policy,
+    keyboard: Keyboard | None,
+    args: Namespace,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, list[float], str]:
+    """Dream until M ends the episode, the user ends it, or --steps have passed.
 
-    def trained(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
-        return squash(controller(**world.features(controller.features, z, hidden)))
-
-    z, hidden = warm_up(world, instances, trained, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
-    keyboard = Keyboard(world, squash.codec) if args.drive == "keyboard" else None
-    generator = torch.Generator(world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
-    latents, rewards, ended = [z], [], ""
-    steps = dream(world.cell, z, hidden, keyboard or trained, args.steps, args.temperature, generator)
+    Returns:
+        latents (T + 1, n), the T predicted rewards, and how the dream ended, as text for the log.
+    """
+    latents, rewards, ending = [z], [], ""
+    steps = dream(world.cell, z, hidden, keyboard or drive, args.steps, args.temperature, generator)
     for step in progress(steps, "dream", args.steps):
         latents.append(step.latent)
         rewards.append(float(step.reward))
-        if float(step.terminal) > 0 or (keyboard and keyboard.over):
-            ended = ", ended by you" if keyboard and keyboard.over else ", where M ends the episode"
+        if keyboard and keyboard.closed:
+            ending = ", ended by you"
+            break
+        if float(step.terminal) > 0:
+            ending = ", where M ends the episode"
             break
     if keyboard:
         keyboard.close()
+    return torch.cat(latents), rewards, ending
+
+
+def write_films(
+    outputs: list[str], world: WorldModel, latents: torch.Tensor, rewards: list[float], temperature: float
+) -> None:
+    """Write the dream as films: every few steps a picture with the return predicted so far.
+
+    Args:
+        outputs: the files.
+        world: the world model that dreamt.
+        latents: (T + 1, n).
+        rewards: the T predicted rewards.
+        temperature: the dream's temperature.
+    """
     shown = range(0, len(latents), EVERY)
-    so_far = np.cumsum([0.0, *rewards])
-    notes = [f"step {t:3d}   predicted return {so_far[t]:4.0f}" for t in shown]
-    frames = decode(world.vae, torch.cat(latents)[list(shown)])
-    label = f"a dream of M, temperature {args.temperature:g}"
-    pictures = label_frames({label: frames}, notes, scale=4)
-    for output in args.output:
+    return_so_far = np.cumsum([0.0, *rewards])
+    notes = [f"step {t:3d}   predicted return {return_so_far[t]:4.0f}" for t in shown]
+    frames = decode(world.vae, latents[list(shown)])
+    pictures = label_frames({f"a dream of M, temperature {temperature:g}": frames}, notes, scale=4)
+    for output in outputs:
         write_film(output, pictures, FPS / EVERY)
-    log.info(
-        "dream: %d steps%s, predicted return %.1f, temperature %g, %s",
-        len(rewards), ended, so_far[-1], args.temperature, ", ".join(args.output),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__, EnvConfig)
-    made.add_argument("--temperature", type=float, default=1.0, help="of the dream; 0: no chance (default: 1.0)")
-    made.add_argument("--steps", type=int, default=500, help="steps to dream at most (default: %(default)s)")
-    made.add_argument("--warm-up", type=int, default=60, help="true steps before the dream (default: %(default)s)")
-    made.add_argument(
+    parser = make_parser(__doc__, EnvConfig)
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="of the dream; 0: no randomness (default: %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=500, help="longest dream, steps (default: %(default)s)")
+    parser.add_argument(
+        "--warm-up", type=int, default=60, help="steps in the environment before the dream (default: %(default)s)"
+    )
+    parser.add_argument(
         "--drive", choices=("controller", "keyboard"), default="controller", help="who drives (default: %(default)s)"
     )
-    made.add_argument(
+    parser.add_argument(
         "--output", nargs="+", default=["dream.gif"], help="the film: .gif, .png or .mp4 files (default: dream.gif)"
     )
-    run_program(made, main)
+    run_program(parser, main)

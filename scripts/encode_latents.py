@@ -1,5 +1,10 @@
 #!/usr/bin/env python
-"""Encode all frames of the rollouts with the trained V: <logdir>/latents/latents_<latent_size>.npz."""
+"""Encode all frames of the rollouts with the trained V.
+
+Writes <logdir>/latents/latents_<latent_size>.npz and its summary, a .json beside it.
+"""
+
+from argparse import Namespace
 
 from worldmodels.data.latents import precompute_latents
 from worldmodels.models.load_vae import load_vae, user_network_of
@@ -20,26 +25,27 @@ from worldmodels.runtime.settings import RESULT
 from worldmodels.storage.files import claim_folder, write_json
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     run = run_config_from_args(args)
-    latents = section_from_args(args, LatentsConfig)
-    claim_folder(f"{run.logdir}/latents")
+    config = section_from_args(args, LatentsConfig)
+    folder = f"{run.logdir}/latents"
+    claim_folder(folder)
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, choose_device(run.device))
     files = rollout_files_from_args(args)
-    options = role_flags(latents, (RESULT,))
     origin = product_origin(args, [f"{run.logdir}/vae/best.json", *shard_summaries(files)])
-    users = user_network_of(weights).values()
-    identity = state_identity(options, *map(file_digest, [weights, *files]), user_modules=users)
-    path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
-    arrays = precompute_latents(vae, files, path, latents.encode_batch_size, identity)
-    counts = {"frames": len(arrays["latents"]), "episodes": len(arrays["offsets"])}
-    summary = {"sha256": file_digest(path), "vae": file_digest(weights), **counts, **origin}
-    write_json(path.removesuffix(".npz") + ".json", summary)
-    log.info("latents: %d frames of %d episodes, %s", summary["frames"], summary["episodes"], path)
+    flags = role_flags(config, (RESULT,))
+    digests = [file_digest(file) for file in (weights, *files)]
+    identity = state_identity(flags, *digests, user_modules=user_network_of(weights).values())
+    path = f"{folder}/latents_{saved['config']['latent_size']}"
+    arrays = precompute_latents(vae, files, f"{path}.npz", config.encode_batch_size, identity)
+    frames, episodes = len(arrays["latents"]), len(arrays["offsets"])
+    summary = {"sha256": file_digest(f"{path}.npz"), "vae": file_digest(weights)}
+    write_json(f"{path}.json", {**summary, "frames": frames, "episodes": episodes, **origin})
+    log.info("latents: %d frames of %d episodes, %s.npz", frames, episodes, path)
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__, LatentsConfig)
-    add_rollout_flags(made)
-    run_program(made, main)
+    parser = make_parser(__doc__, LatentsConfig)
+    add_rollout_flags(parser)
+    run_program(parser, main)

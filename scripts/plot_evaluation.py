@@ -1,22 +1,26 @@
 #!/usr/bin/env python
-"""Figures of the official test: its returns beside published scores, a table, and where the car drove.
+"""Draw the figures of the official test: returns beside published scores, a table, and the paths on the tracks.
 
 Writes <logdir>/report/evaluation_returns.png, evaluation.html and evaluation_tracks.png.
 """
 
+from argparse import Namespace
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.score_text import interval_text, score_text
 from worldmodels.showing import figures
 from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
-from worldmodels.showing.tables import save_tables
-from worldmodels.storage.files import prepare_folder, read_json
+from worldmodels.showing.tables import Table, save_tables
+from worldmodels.storage.files import read_json
 from worldmodels.storage.npz import read_npz
 
-# Means and standard deviations over 100 tracks of CarRacing-v0.
+# Environment -> agent -> mean, standard deviation, color. The scores are over 100 tracks of CarRacing-v0.
 PUBLISHED = {
     "CarRacing": {
         "Ha & Schmidhuber 2018, full agent": (906, 21, ORANGE),
@@ -26,89 +30,120 @@ PUBLISHED = {
     }
 }
 EPISODES = ("best", "median", "worst")
-ARRAYS = [f"{name}_{part}" for name in EPISODES for part in ("path", "track", "rewards")]
+REPLAY_ARRAYS = tuple(f"{name}_{array}" for name in EPISODES for array in ("path", "track", "rewards"))
+TEST_KEYS = (
+    "env", "gymnasium_version", "episodes", "mean", "std", "mean_95_interval", "env_steps", "seeds", "returns",
+    "lengths",
+)  # fmt: skip
+
+Scores = dict[str, tuple[float, float | None, str]]  # agent -> mean, standard deviation, color
 
 
-def published(env: str) -> dict[str, tuple[float, float, str]]:
-    """Name -> mean, standard deviation and colour of the scores known for this environment."""
+def main(args: Namespace) -> None:
+    run = run_config_from_args(args)
+    folder = figures.report_folder(run.logdir)
+    test = read_json(f"{run.logdir}/eval.json", TEST_KEYS)
+    replays = read_npz(f"{folder}/replays.npz", REPLAY_ARRAYS)
+    figures.save_figure(draw_returns(test), folder / "evaluation_returns.png")
+    save_tables(folder / "evaluation.html", "Official test", list_tables(test))
+    figures.save_figure(draw_tracks(replays), folder / "evaluation_tracks.png")
+    log.info("evaluation figures: %d episodes, %s/evaluation*", test["episodes"], folder)
+
+
+def published_scores(env: str) -> Scores:
+    """Return the published scores of this environment. There are none for most environments."""
     return next((scores for name, scores in PUBLISHED.items() if env.startswith(name)), {})
 
 
-def shown(mean: float, std: float | None, digits: int = 0) -> str:
-    """Return the score as a figure writes it."""
+def figure_text(mean: float, std: float | None, digits: int = 0) -> str:
+    """Return a score as figures and tables write it."""
     return score_text(mean, std, digits).replace("+-", "±")
 
 
-def returns(test: dict):
-    """Histogram of the episodes' returns; above it the means and standard deviations, ours and published ones."""
-    scores = {"this run": (test["mean"], test["std"], BLUE), **published(test["env"])}
-    figure = figures.new(10, 3.6 + 0.35 * len(scores))
+def draw_returns(test: dict) -> Figure:
+    """Draw the scores of this run and of published agents above the histogram of this run's returns."""
+    scores: Scores = {"this run": (test["mean"], test["std"], BLUE), **published_scores(test["env"])}
+    figure = figures.new_figure(10, 3.6 + 0.35 * len(scores))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(0.35 * len(scores) + 0.2, 3))
-    for line, (mean, std, color) in enumerate(scores.values()):
-        above.errorbar(mean, -line, xerr=std, color=color, marker="o", capsize=4, lw=2)
-    above.set_yticks([-line for line in range(len(scores))], list(scores))
-    above.set_ylim(0.6 - len(scores), 0.6)
-    above.grid(axis="y", visible=False)
-    labels = [shown(mean, std) for mean, std, _ in scores.values()]
-    right = above.secondary_yaxis("right")
-    right.set_yticks([-line for line in range(len(scores))], labels)
-    right.spines[:].set_visible(False)
-    right.tick_params(length=0)
-    low, high = above.get_xlim()
-    bins = np.linspace(min(low, *test["returns"]), max(high, *test["returns"]), 61)
-    below.hist(test["returns"], bins=bins, color=BLUE)
-    for mean, _, color in scores.values():
-        below.axvline(mean, color=color, ls="--", lw=1)
-    below.axvline(np.median(test["returns"]), color=BLACK, ls=":", label=f"median {np.median(test['returns']):.0f}")
-    below.set(xlabel="return of an episode", ylabel="episodes")
-    below.yaxis.get_major_locator().set_params(integer=True)
-    below.legend(loc="upper left")
-    figure.suptitle(f"Official test: {shown(test['mean'], test['std'])} over {test['episodes']} episodes")
+    draw_scores(above, scores)
+    draw_histogram(below, test["returns"], scores, above.get_xlim())
+    figure.suptitle(f"Official test: {figure_text(test['mean'], test['std'])} over {test['episodes']} episodes")
     return figure
 
 
-def tables(test: dict) -> dict:
-    """The score beside published ones, and every episode."""
+def draw_scores(ax: Axes, scores: Scores) -> None:
+    """Draw a mean with its standard deviation per line, the agent's name on the left and the numbers on the right."""
+    lines = [-line for line in range(len(scores))]
+    for line, (mean, std, color) in zip(lines, scores.values()):
+        ax.errorbar(mean, line, xerr=std, color=color, marker="o", capsize=4, lw=2)
+    ax.set_yticks(lines, list(scores))
+    ax.set_ylim(0.6 - len(scores), 0.6)
+    ax.grid(axis="y", visible=False)
+    right = ax.secondary_yaxis("right")
+    right.set_yticks(lines, [figure_text(mean, std) for mean, std, _ in scores.values()])
+    right.spines[:].set_visible(False)
+    right.tick_params(length=0)
+
+
+def draw_histogram(ax: Axes, returns: list[float], scores: Scores, limits: tuple[float, float]) -> None:
+    """Draw the histogram of the returns, their median, and each agent's mean.
+
+    Args:
+        ax: the axes to draw on.
+        returns: of the episodes.
+        scores: the agents' scores.
+        limits: the least and the greatest return that the bins have to cover.
+    """
+    low, high = limits
+    ax.hist(returns, bins=np.linspace(min(low, *returns), max(high, *returns), 61), color=BLUE)
+    for mean, _, color in scores.values():
+        ax.axvline(mean, color=color, ls="--", lw=1)
+    ax.axvline(np.median(returns), color=BLACK, ls=":", label=f"median {np.median(returns):.0f}")
+    ax.set(xlabel="return of an episode", ylabel="episodes")
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="upper left")
+
+
+def list_tables(test: dict) -> dict[str, Table]:
+    """Return two tables: the score beside published scores, and the episodes."""
     quartiles = np.percentile(test["returns"], [0, 25, 50, 75, 100])
     score = [
         ["environment", f"{test['env']} (gymnasium {test['gymnasium_version']})"],
         ["episodes", test["episodes"]],
-        ["mean ± standard deviation", shown(test["mean"], test["std"], digits=1)],
+        ["mean ± standard deviation", figure_text(test["mean"], test["std"], digits=1)],
         ["95 % interval of the mean (Student's t)", interval_text(test["mean_95_interval"])],
         ["lowest, quartiles, highest", ", ".join(f"{value:.0f}" for value in quartiles)],
         ["environment steps to train", f"{test['env_steps']['total']:,}"],
-        *([f"published: {name}", shown(mean, std)] for name, (mean, std, _) in published(test["env"]).items()),
     ]
-    episodes = zip(test["seeds"], test["returns"], test["lengths"])
-    rows = [[seed, f"{value:.1f}", length] for seed, value, length in sorted(episodes, key=lambda e: -e[1])]
+    for agent, (mean, std, _) in published_scores(test["env"]).items():
+        score.append([f"published: {agent}", figure_text(mean, std)])
+    episodes = sorted(zip(test["seeds"], test["returns"], test["lengths"]), key=lambda episode: -episode[1])
     return {
         "Official test": (("", "value"), score),
-        "Episodes, best first": (("seed", "return", "length, steps"), rows),
+        "Episodes, best first": (
+            ("seed", "return", "length, steps"),
+            [[seed, f"{value:.1f}", length] for seed, value, length in episodes],
+        ),
     }
 
 
-def tracks(replays: dict[str, np.ndarray]):
-    """The best, median and worst episode from above; where there is no track, that is said instead."""
-    figure = figures.new(13, 4.8)
+def draw_tracks(replays: dict[str, np.ndarray]) -> Figure:
+    """Draw the best, the median and the worst episode from above.
+
+    An environment without a track gets a line of text instead.
+    """
+    figure = figures.new_figure(13, 4.8)
     axes = figure.subplots(1, len(EPISODES), sharex=True, sharey=True)
-    fastest = max(replays[f"{name}_path"][:, 2].max(initial=1.0) for name in EPISODES)
+    top_speed = max(replays[f"{name}_path"][:, 2].max(initial=1.0) for name in EPISODES)
     lines = None
     for ax, name in zip(axes, EPISODES):
-        path, track = replays[f"{name}_path"], replays[f"{name}_track"]
-        ax.set_title(f"{name}: {replays[f'{name}_rewards'].sum():.0f} in {len(replays[f'{name}_rewards'])} steps")
-        if not len(path):
+        path, track, rewards = (replays[f"{name}_{array}"] for array in ("path", "track", "rewards"))
+        ax.set_title(f"{name}: {rewards.sum():.0f} in {len(rewards)} steps")
+        if len(path):
+            lines = draw_path(ax, path, track, top_speed)
+        else:
             ax.set_axis_off()
             ax.text(0.5, 0.5, "this environment has no track", ha="center", va="center", transform=ax.transAxes)
-            continue
-        ahead = np.roll(track, -1, axis=0)
-        tiles = np.stack([track[:, :2], track[:, 2:], ahead[:, 2:], ahead[:, :2]], axis=1)
-        ax.add_collection(PolyCollection(tiles, color="0.82", lw=0.5, label="road", zorder=1))
-        pieces = np.stack([path[:-1, :2], path[1:, :2]], axis=1)
-        lines = LineCollection(pieces, cmap="viridis", lw=2, zorder=2, array=path[1:, 2], clim=(0, fastest))
-        ax.add_collection(lines)
-        ax.plot(*path[0, :2], "o", color=BLACK, ms=7, label="start", zorder=3)
-        ax.plot(*path[-1, :2], "X", color=RED, ms=9, label="end", zorder=3)
-        ax.set(aspect="equal", xlabel="x, m")
     if lines is not None:
         axes[0].set_ylabel("y, m")
         axes[0].legend(fontsize=9, loc="best")
@@ -116,17 +151,28 @@ def tracks(replays: dict[str, np.ndarray]):
     return figure
 
 
-def main(args) -> None:
-    run = run_config_from_args(args)
-    folder = f"{run.logdir}/report"
-    prepare_folder(folder)
-    keys = ("env", "gymnasium_version", "episodes", "mean", "std", "mean_95_interval", "env_steps")
-    test = read_json(f"{run.logdir}/eval.json", (*keys, "seeds", "returns", "lengths"))
-    replays = read_npz(f"{folder}/replays.npz", tuple(ARRAYS))
-    figures.save(returns(test), f"{folder}/evaluation_returns.png")
-    save_tables(f"{folder}/evaluation.html", "Official test", tables(test))
-    figures.save(tracks(replays), f"{folder}/evaluation_tracks.png")
-    log.info("evaluation figures: %d episodes, %s/evaluation*", test["episodes"], folder)
+def draw_path(ax: Axes, path: np.ndarray, track: np.ndarray, top_speed: float) -> LineCollection:
+    """Draw the road and, colored by speed, the car's path.
+
+    Args:
+        ax: the axes to draw on.
+        path: (T,3), the car's x and y, m, and its speed, m/s.
+        track: (N,4), x and y of the road's left and of its right border, m.
+        top_speed: the speed of the last color, m/s.
+
+    Returns:
+        The path's lines, for a color bar.
+    """
+    ahead = np.roll(track, -1, axis=0)
+    tiles = np.stack([track[:, :2], track[:, 2:], ahead[:, 2:], ahead[:, :2]], axis=1)
+    ax.add_collection(PolyCollection(tiles, color="0.82", lw=0.5, label="road", zorder=1))
+    segments = np.stack([path[:-1, :2], path[1:, :2]], axis=1)
+    lines = LineCollection(segments, cmap="viridis", lw=2, zorder=2, array=path[1:, 2], clim=(0, top_speed))
+    ax.add_collection(lines)
+    ax.plot(*path[0, :2], "o", color=BLACK, ms=7, label="start", zorder=3)
+    ax.plot(*path[-1, :2], "X", color=RED, ms=9, label="end", zorder=3)
+    ax.set(aspect="equal", xlabel="x, m")
+    return lines
 
 
 if __name__ == "__main__":

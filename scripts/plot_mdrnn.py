@@ -1,13 +1,16 @@
 #!/usr/bin/env python
-"""Figures of M: learning curves, a held-out episode dreamt on, predicted rewards, and how far ahead M sees.
+"""Draw the figures of M: learning curves, the dream of a held-out episode, predicted rewards, likelihood by horizon.
 
 Writes <logdir>/report/mdrnn_*.png.
 """
 
+from argparse import Namespace
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from worldmodels.data.episodes import read_rollout
 from worldmodels.envs import seeding
@@ -24,166 +27,200 @@ from worldmodels.runtime.program import make_parser, run_config_from_args, run_p
 from worldmodels.showing import figures
 from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, RED
 from worldmodels.storage.checkpoints import check_models
-from worldmodels.storage.files import prepare_folder, read_json
+from worldmodels.storage.files import read_json
 
-WARM_UP, HORIZON = 100, 100  # steps that M sees before it is asked, and steps ahead that it is asked about
+WARM_UP = 100  # true steps that M sees before it predicts
+HORIZON = 100  # steps ahead that M predicts
 STRIDE = 25  # steps between two starts
-SAMPLES = 8  # dreams that a prediction is averaged over
+DREAMS = 8  # dreams that a prediction is averaged over
 STRETCH = 50  # steps over which predicted and true rewards are averaged
-AHEAD = (0, 1, 2, 5, 10, 20, 30, 40, 60, 80, 100)  # steps that the film strip shows
+REWARD_STEPS = 400  # steps of the shown episode whose rewards are drawn
+AHEAD = (0, 1, 2, 5, 10, 20, 30, 40, 60, 80, 100)  # steps ahead that the film strip shows
 
 
 @dataclass
 class Episode:
-    """A held-out episode with M's view of it, one step ahead.
+    """A held-out episode of T steps, and what M predicts for it.
 
-    frames: (T,H,W,C) uint8. z: (T,n). actions: (T,A). rewards, predicted: (T,). one_step: (T,n), the mean of the most
-    likely Gaussian for the latent after each step.
+    Attributes:
+        frames: (T,H,W,C) uint8.
+        z: (T,n), latents.
+        actions: (T,A).
+        rewards: (T,).
+        predicted_rewards: (T,), for each step from the steps up to it.
+        predicted_z: (T,n), the mean of the most likely Gaussian for the latent after each step.
     """
 
     frames: np.ndarray
     z: torch.Tensor
     actions: torch.Tensor
     rewards: np.ndarray
-    predicted: np.ndarray
-    one_step: torch.Tensor
+    predicted_rewards: np.ndarray
+    predicted_z: torch.Tensor
+
+
+def main(args: Namespace) -> None:
+    run = run_config_from_args(args)
+    folder = figures.report_folder(run.logdir)
+    weights = {stage: f"{run.logdir}/{stage}/best.tar" for stage in ("vae", "mdrnn")}
+    summary = read_json(f"{run.logdir}/mdrnn/best.json", ("epoch", "precision", "history"))
+    vae, _ = load_vae(weights["vae"])
+    mdrnn, saved = load_mdrnn(weights["mdrnn"])
+    check_models(weights["mdrnn"], saved, "M", {"vae": ("V", weights["vae"])})
+    include_reward = saved["config"]["include_reward"]
+    figures.save_figure(draw_losses(summary, include_reward), folder / "mdrnn_losses.png")
+    generator = torch.Generator().manual_seed(seeding.integer_seed(run.seed, "figures/mdrnn"))
+    episodes = [read_episode(path, vae, mdrnn, generator) for path in args.rollouts]
+    shown = max(episodes, key=interest)
+    figures.save_figure(draw_dream(vae, mdrnn, shown, generator), folder / "mdrnn_dream.png")
+    figures.save_figure(draw_rewards(episodes, shown, include_reward), folder / "mdrnn_reward.png")
+    figure, nll, stays_nll = draw_horizons(mdrnn, episodes, generator)
+    figures.save_figure(figure, folder / "mdrnn_horizon.png")
+    log.info(
+        "mdrnn figures: NLL one step ahead %.2f nats, %.2f if z stayed, over %d held-out episodes, %s/mdrnn_*.png",
+        nll, stays_nll, len(episodes), folder,
+    )  # fmt: skip
 
 
 @torch.inference_mode()
 def read_episode(path: str, vae: VAE, mdrnn: MDRNN, generator: torch.Generator) -> Episode:
+    """Read a rollout and have M predict each of its steps.
+
+    Raises:
+        UserError: The file is missing or damaged, or its actions have another size than M's.
+    """
     arrays = read_rollout(path)
     actions = torch.from_numpy(arrays["actions"])
     if actions.shape[1] != mdrnn.actions:
         raise UserError(f"{path}: expected actions of size {mdrnn.actions} as M's, found {actions.shape[1]}")
     z = draw_latents(vae, arrays["observations"], generator)
     *mixture, rewards, _ = mdrnn(actions.unsqueeze(1), z.unsqueeze(1))
-    one_step = sample_latent(*mixture, temperature=0).squeeze(1)
-    return Episode(arrays["observations"], z, actions, arrays["rewards"], rewards.squeeze(1).numpy(), one_step)
+    predicted_z = sample_latent(*mixture, temperature=0).squeeze(1)
+    return Episode(arrays["observations"], z, actions, arrays["rewards"], rewards.squeeze(1).numpy(), predicted_z)
 
 
-def losses(summary: dict, include_reward: bool):
-    """The loss by term, and the learning rate, by epoch."""
+def interest(episode: Episode) -> tuple[bool, float]:
+    """Return the sort key of the episode to show: long episodes come last, ordered by their return."""
+    return len(episode.z) > WARM_UP + HORIZON, episode.rewards.sum()
+
+
+def draw_losses(summary: dict, include_reward: bool) -> Figure:
+    """Draw each term of the loss and the learning rate by epoch."""
     history = summary["history"]
     terms = {"gmm": "next latent: NLL, nats", "bce": "terminal: cross-entropy, nats"}
     if include_reward:
         terms["mse"] = "reward: squared error"
-    figure = figures.new(3.6 * (len(terms) + 1), 4)
+    figure = figures.new_figure(3.6 * (len(terms) + 1), 4)
     if not history:
         figure.text(0.5, 0.5, "M has not been trained (mdrnn.num_epochs: 0)", ha="center", va="center")
         return figure
-    *axes, rate = figure.subplots(1, len(terms) + 1)
+    *axes, learning_rate = figure.subplots(1, len(terms) + 1)
     for ax, (term, label) in zip(axes, terms.items()):
-        figures.curves(ax, history, term, label)
-        figures.mark_epoch(ax, summary["epoch"], "kept: epoch")
+        figures.draw_learning_curves(ax, history, term, label)
+        figures.draw_kept_epoch(ax, summary["epoch"])
         if term == "bce":
             ax.set_yscale("log")
         ax.legend()
-    figures.learning_rate(rate, history)
+    figures.draw_learning_rate(learning_rate, history)
     figure.suptitle(f"M: best held-out loss {summary['precision']:.4f} (the sum of the terms per latent dimension)")
     return figure
 
 
-def strip(vae: VAE, mdrnn: MDRNN, episode: Episode, generator: torch.Generator):
-    """The episode from its middle on: true, reconstructed, predicted one step ahead, and dreamt with its actions."""
+def draw_dream(vae: VAE, mdrnn: MDRNN, episode: Episode, generator: torch.Generator) -> Figure:
+    """Draw a film strip of an episode.
+
+    Its rows: true frames, reconstructions, predictions one step ahead, and a dream with the true actions.
+    """
     start = min(WARM_UP, len(episode.z) // 2)
     shown = [k for k in AHEAD if start + k < len(episode.z)]
-    state = hidden_after(mdrnn, episode.actions[:start, None], episode.z[:start, None])
+    first = episode.z[start : start + 1]
+    hidden = hidden_after(mdrnn, episode.actions[:start, None], episode.z[:start, None])
     steps = dream(
-        to_cell(mdrnn), episode.z[start : start + 1], state, lambda k, z, h: episode.actions[start + k, None],
-        shown[-1], 1.0, generator,
-    )  # fmt: skip
-    dreamt = torch.cat([episode.z[start : start + 1], *(step.latent for step in steps)])
+        to_cell(mdrnn), first, hidden, lambda k, z, h: episode.actions[start + k, None], shown[-1], 1.0, generator
+    )
+    dreamt = torch.cat([first, *(step.latent for step in steps)])
+    times = [start + k for k in shown]
     rows = {
-        "true": episode.frames[[start + k for k in shown]],
-        "reconstructed": decode(vae, episode.z[[start + k for k in shown]]),
-        "predicted one\nstep ahead": decode(vae, episode.one_step[[start + k - 1 for k in shown]]),
+        "true": episode.frames[times],
+        "reconstructed": decode(vae, episode.z[times]),
+        "predicted one\nstep ahead": decode(vae, episode.predicted_z[[t - 1 for t in times]]),
         "dreamt since\nstep 0": decode(vae, dreamt[shown]),
     }
     heading = "A held-out episode: M sees the true frames up to step 0; the dream then gets its actions only"
-    return figures.image_rows(rows, ["start", *(f"+{k} steps" for k in shown[1:])], heading=heading)
+    return figures.draw_image_rows(rows, ["start", *(f"+{k} steps" for k in shown[1:])], heading=heading)
 
 
-def explained(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The share of the variance that the prediction explains: R squared."""
-    return float(1 - np.mean((true - predicted) ** 2) / max(true.var(), 1e-12))
-
-
-def means(values: np.ndarray) -> np.ndarray:
-    """Means over stretches of STRETCH steps; what is left at the end is left out."""
-    whole = values[: len(values) // STRETCH * STRETCH]
-    return whole.reshape(-1, STRETCH).mean(1)
-
-
-def rewards(episodes: list[Episode], shown: Episode, include_reward: bool):
-    """Predicted and true reward: step by step in one episode, and stretch by stretch in all."""
-    figure = figures.new(11, 4)
-    line, cloud = figure.subplots(1, 2, width_ratios=(2, 1))
-    steps = slice(0, 400)
-    line.plot(shown.rewards[steps], color=BLACK, lw=1, label="true")
-    line.set(xlabel="step of a held-out episode", ylabel="reward of the step")
-    if not include_reward:
-        line.legend()
-        cloud.set_axis_off()
-        cloud.text(0.5, 0.5, "M was trained without\nthe reward\n(mdrnn.include_reward)", ha="center", va="center")
-        return figure
-    line.plot(shown.predicted[steps], color=ORANGE, lw=1.6, label="predicted by M, one step ahead")
-    line.legend()
-    true, predicted = (np.concatenate([getattr(e, name) for e in episodes]) for name in ("rewards", "predicted"))
-    line.set_title(f"R² {explained(true, predicted):.2f} over {len(true)} single steps", fontsize=11)
-    true, predicted = (np.concatenate([means(getattr(e, name)) for e in episodes]) for name in ("rewards", "predicted"))
-    cloud.scatter(true, predicted, s=14, alpha=0.5, color=BLUE, lw=0)
-    if len(true):
-        bounds = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-        cloud.plot(bounds, bounds, color=BLACK, ls=":", label="perfect")
-        cloud.set_title(f"R² {explained(true, predicted):.2f} over stretches of {STRETCH} steps", fontsize=11)
-        cloud.legend()
-    cloud.set(xlabel="true reward a step", ylabel="predicted reward a step")
+def draw_rewards(episodes: list[Episode], shown: Episode, include_reward: bool) -> Figure:
+    """Draw true and predicted rewards: per step of the shown episode, and the means over stretches of all episodes."""
+    figure = figures.new_figure(11, 4)
+    steps, stretches = figure.subplots(1, 2, width_ratios=(2, 1))
+    steps.plot(shown.rewards[:REWARD_STEPS], color=BLACK, lw=1, label="true")
+    steps.set(xlabel="step of a held-out episode", ylabel="reward of the step")
+    if include_reward:
+        predicted = shown.predicted_rewards[:REWARD_STEPS]
+        steps.plot(predicted, color=ORANGE, lw=1.6, label="predicted by M, one step ahead")
+        true, predicted = (
+            np.concatenate([episode.rewards for episode in episodes]),
+            np.concatenate([episode.predicted_rewards for episode in episodes]),
+        )
+        steps.set_title(f"R² {r_squared(true, predicted):.2f} over {len(true)} single steps", fontsize=11)
+        draw_mean_rewards(stretches, episodes)
+    else:
+        stretches.set_axis_off()
+        stretches.text(0.5, 0.5, "M was trained without\nthe reward\n(mdrnn.include_reward)", ha="center", va="center")
+    steps.legend()
     return figure
 
 
-def horizons(mdrnn: MDRNN, episodes: list[Episode], generator: torch.Generator):
-    """The negative log-likelihood of what comes 1, 2, ... steps later; its first value, and that of the trivial one."""
-    longest = max(len(e.z) for e in episodes) - 1
+def draw_mean_rewards(ax: Axes, episodes: list[Episode]) -> None:
+    """Draw the mean predicted reward over the mean true reward, a point per stretch of an episode."""
+    true = np.concatenate([stretch_means(episode.rewards) for episode in episodes])
+    predicted = np.concatenate([stretch_means(episode.predicted_rewards) for episode in episodes])
+    ax.scatter(true, predicted, s=14, alpha=0.5, color=BLUE, lw=0)
+    if len(true):
+        bounds = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        ax.plot(bounds, bounds, color=BLACK, ls=":", label="perfect")
+        ax.set_title(f"R² {r_squared(true, predicted):.2f} over stretches of {STRETCH} steps", fontsize=11)
+        ax.legend()
+    ax.set(xlabel="true reward per step", ylabel="predicted reward per step")
+
+
+def r_squared(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return R squared: the share of the true values' variance that the prediction explains."""
+    return float(1 - np.mean((true - predicted) ** 2) / max(true.var(), 1e-12))
+
+
+def stretch_means(values: np.ndarray) -> np.ndarray:
+    """Return the means over stretches of STRETCH steps. A shorter stretch at the end is left out."""
+    stretches = values[: len(values) // STRETCH * STRETCH].reshape(-1, STRETCH)
+    return stretches.mean(1)
+
+
+def draw_horizons(mdrnn: MDRNN, episodes: list[Episode], generator: torch.Generator) -> tuple[Figure, float, float]:
+    """Draw the negative log-likelihood of the true latents 1, 2, ... steps ahead, for M and for two trivial predictors.
+
+    Returns:
+        The figure, and the values one step ahead: M's, and that of the last latent seen.
+    """
+    longest = max(len(episode.z) for episode in episodes) - 1
     warm_up = min(WARM_UP, longest // 2)
-    windows = cut_windows([(e.z, e.actions) for e in episodes], warm_up, min(HORIZON, longest - warm_up), STRIDE)
-    model = horizon_nll(mdrnn, windows, SAMPLES, generator)
-    stays, any_z = trivial_nll(windows)
-    ahead = np.arange(1, len(model) + 1)
-    figure = figures.new(8, 4.5)
+    latents_and_actions = [(episode.z, episode.actions) for episode in episodes]
+    windows = cut_windows(latents_and_actions, warm_up, min(HORIZON, longest - warm_up), STRIDE)
+    nll = horizon_nll(mdrnn, windows, DREAMS, generator)
+    stays_nll, any_nll = trivial_nll(windows)
+    ahead = np.arange(1, len(nll) + 1)
+    figure = figures.new_figure(8, 4.5)
     ax = figure.subplots()
-    ax.plot(ahead, model, color=BLUE, label=f"M, dreaming ({SAMPLES} dreams each)")
-    ax.plot(ahead, stays, color=RED, ls="--", label='"z stays": Gaussian around the last z seen')
-    ax.axhline(any_z, color=GREEN, ls="-.", label="one Gaussian for all z, whatever was seen")
+    ax.plot(ahead, nll, color=BLUE, label=f"M, dreaming ({DREAMS} dreams each)")
+    ax.plot(ahead, stays_nll, color=RED, ls="--", label='"z stays": Gaussian around the last z seen')
+    ax.axhline(any_nll, color=GREEN, ls="-.", label="one Gaussian for all z, whatever was seen")
     ax.set(xlabel="steps ahead", ylabel="negative log-likelihood of the true z, nats")
     ax.set_title(f"{windows.latents.shape[1]} starts in held-out episodes; lower is better", fontsize=11)
     ax.legend()
-    return figure, model[0], stays[0]
-
-
-def main(args) -> None:
-    run = run_config_from_args(args)
-    folder = f"{run.logdir}/report"
-    prepare_folder(folder)
-    summary = read_json(f"{run.logdir}/mdrnn/best.json", ("epoch", "precision", "history"))
-    vae, _ = load_vae(f"{run.logdir}/vae/best.tar")
-    mdrnn, saved = load_mdrnn(f"{run.logdir}/mdrnn/best.tar")
-    check_models(f"{run.logdir}/mdrnn/best.tar", saved, "M", {"vae": ("V", f"{run.logdir}/vae/best.tar")})
-    include_reward = saved["config"]["include_reward"]
-    figures.save(losses(summary, include_reward), f"{folder}/mdrnn_losses.png")
-    generator = torch.Generator().manual_seed(seeding.integer_seed(run.seed, "figures/mdrnn"))
-    episodes = [read_episode(path, vae, mdrnn, generator) for path in args.rollouts]
-    shown = max(episodes, key=lambda e: (len(e.z) > WARM_UP + HORIZON, e.rewards.sum()))  # where the most happens
-    figures.save(strip(vae, mdrnn, shown, generator), f"{folder}/mdrnn_dream.png")
-    figures.save(rewards(episodes, shown, include_reward), f"{folder}/mdrnn_reward.png")
-    figure, first, trivial = horizons(mdrnn, episodes, generator)
-    figures.save(figure, f"{folder}/mdrnn_horizon.png")
-    log.info(
-        "mdrnn figures: NLL one step ahead %.2f nats, %.2f if z stayed, over %d held-out episodes, %s/mdrnn_*.png",
-        first, trivial, len(episodes), folder,
-    )  # fmt: skip
+    return figure, nll[0], stays_nll[0]
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__)
-    made.add_argument("rollouts", nargs="+", help="rollout files to show, held out from training")
-    run_program(made, main)
+    parser = make_parser(__doc__)
+    parser.add_argument("rollouts", nargs="+", help="rollout files to show, held out from training")
+    run_program(parser, main)

@@ -1,14 +1,18 @@
 #!/usr/bin/env python
-"""What a run was: versions, configuration, seeds, and what each stage took.
+"""Show what a run was: versions, seeds, the configuration, and the time and memory of each stage.
 
-Writes <logdir>/report/run.html, and stages.png beside it.
+Writes <logdir>/report/run.html and stages.png.
 """
 
 import csv
+import math
 import platform
 import re
+from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from worldmodels.runtime.config import SECTIONS
 from worldmodels.runtime.errors import UserError
@@ -18,7 +22,7 @@ from worldmodels.runtime.values import from_text, to_text
 from worldmodels.showing import figures
 from worldmodels.showing.figures import BLUE, ORANGE
 from worldmodels.showing.tables import save_tables
-from worldmodels.storage.files import prepare_folder, read_json
+from worldmodels.storage.files import read_json
 
 # The stage of each rule. A benchmark is named after its rule; the number of a shard follows.
 STAGES = {
@@ -34,9 +38,37 @@ STAGES = {
 
 PACKAGES = ("torch", "gymnasium", "envpool", "numpy", "cma")
 
+# What Snakemake measured: "s", wall time, seconds; "cpu_time", seconds; "max_rss", memory, MB. Of a stage also "jobs".
+Usage = dict[str, float]
 
-def read_benchmark(path: str) -> dict[str, float] | None:
-    """Seconds, largest memory (MB) and CPU seconds of a job, as Snakemake's benchmark has them; None if it has none."""
+
+def main(args: Namespace) -> None:
+    run = run_config_from_args(args)
+    folder = figures.report_folder(run.logdir)
+    test = read_json(f"{run.logdir}/eval.json", ("gymnasium_version", "env_steps", "lengths", "seeds"))
+    usage = sum_usage(args.benchmarks)
+    trained = test["env_steps"]
+    env_steps = {"rollouts": trained["rollouts"], "ctrl": trained["controller"], "evaluate": sum(test["lengths"])}
+    columns = ("stage", "jobs", "wall time, h:m:s", "CPU time, h:m:s", "memory, MB", "environment steps")
+    test_seeds = f"{test['seeds'][0]} to {test['seeds'][-1]}"
+    tables = {
+        "What each stage took": (columns, list_usage(usage, env_steps)),
+        "Versions": (("", "version"), list_versions(args.shards, test)),
+        "Seeds": (("", "seed"), [["run", run.seed], ["tracks of the test", test_seeds]]),
+        "Configuration: what shapes the result": (("key", "value", "default if different"), list_values(args.config)),
+    }
+    save_tables(folder / "run.html", "This run", tables)
+    figures.save_figure(draw_usage(usage, env_steps), folder / "stages.png")
+    seconds = sum(stage["s"] for stage in usage.values())
+    log.info("run: %s of work in %d stages, %s/run.html", format_time(seconds), len(usage), folder)
+
+
+def read_benchmark(path: str) -> Usage | None:
+    """Return what a job took, read from Snakemake's benchmark file. Without a file it is None.
+
+    Raises:
+        UserError: The file is no benchmark of Snakemake.
+    """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))
@@ -47,8 +79,8 @@ def read_benchmark(path: str) -> dict[str, float] | None:
         raise UserError(f"{path}: expected a benchmark of Snakemake, found an empty file") from None
     except KeyError as error:
         raise UserError(f"{path}: expected a benchmark of Snakemake, found no column {error}") from None
-    except ValueError:  # a job too short to be measured has NA there
-        return {"s": float(row["s"]), "max_rss": float("nan"), "cpu_time": float("nan")}
+    except ValueError:  # Snakemake writes NA for jobs that were too short to be measured.
+        return {"s": float(row["s"]), "max_rss": math.nan, "cpu_time": math.nan}
 
 
 def stage_of(benchmark: str) -> str:
@@ -63,40 +95,55 @@ def stage_of(benchmark: str) -> str:
     return STAGES[rule]
 
 
-def stages(benchmarks: list[str]) -> dict[str, dict[str, float]]:
-    """The benchmarks by stage; jobs of one stage add up, their memory is that of the largest.
+def sum_usage(benchmarks: list[str]) -> dict[str, Usage]:
+    """Return stage -> what its jobs took. Times add up, the memory is that of the largest job.
 
-    A job without a benchmark counts for nothing: it ran for another run that shares its files.
+    A job without a benchmark does not count: it ran for another run that shares its files.
     """
-    total: dict[str, dict[str, float]] = {}
+    usage: dict[str, Usage] = {}
     for path in benchmarks:
-        sums = total.setdefault(stage_of(path), {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
+        stage = usage.setdefault(stage_of(path), {"jobs": 0, "s": 0.0, "max_rss": 0.0, "cpu_time": 0.0})
         job = read_benchmark(path)
         if job is None:
             continue
-        sums |= {"jobs": sums["jobs"] + 1, "max_rss": max(sums["max_rss"], job["max_rss"])}
-        sums |= {key: sums[key] + job[key] for key in ("s", "cpu_time")}
-    return total
+        stage["jobs"] += 1
+        stage["s"] += job["s"]
+        stage["cpu_time"] += job["cpu_time"]
+        stage["max_rss"] = max(stage["max_rss"], job["max_rss"])
+    return usage
 
 
-def clock(seconds: float) -> str:
+def list_usage(usage: dict[str, Usage], env_steps: dict[str, int]) -> list[list]:
+    """Return the rows of the table of stages. A hyphen stands for what is not known."""
+    rows = []
+    for name, stage in usage.items():
+        cells = ["-"] * 4
+        if stage["jobs"]:
+            cpu_time = "-" if math.isnan(stage["cpu_time"]) else format_time(stage["cpu_time"])
+            cells = [stage["jobs"], format_time(stage["s"]), cpu_time, f"{stage['max_rss']:,.0f}"]
+        rows.append([name, *cells, f"{env_steps[name]:,}" if name in env_steps else "-"])
+    return rows
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as hours:minutes:seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def taken(job: dict[str, float]) -> list:
-    """A stage's jobs, wall time, CPU time and memory, to be read."""
-    if not job["jobs"]:
-        return ["-"] * 4
-    cpu_time = clock(job["cpu_time"]) if job["cpu_time"] == job["cpu_time"] else "-"
-    return [job["jobs"], clock(job["s"]), cpu_time, f"{job['max_rss']:,.0f}"]
+def list_versions(shards: list[str], test: dict) -> list[list[str]]:
+    """Return the rows of the table of versions.
 
-
-def versions(shards: list[str], test: dict) -> list[list[str]]:
-    """Of what made the rollouts and the test, as they say themselves, and of what is installed here."""
-    rows = [["gymnasium, of the test", test["gymnasium_version"]]]
-    first = read_json(shards[0], ("backend", "versions"))
-    rows.append([f"rollouts, by {first['backend']}", ", ".join(f"{k} {v}" for k, v in first["versions"].items())])
+    Args:
+        shards: summaries of the rollouts' shards. The first one tells what the rollouts were made with.
+        test: eval.json, which tells what the test was made with.
+    """
+    rollouts = read_json(shards[0], ("backend", "versions"))
+    rollout_versions = ", ".join(f"{name} {number}" for name, number in rollouts["versions"].items())
+    rows = [
+        ["gymnasium, of the test", test["gymnasium_version"]],
+        [f"rollouts, by {rollouts['backend']}", rollout_versions],
+    ]
     for name in PACKAGES:
         try:
             rows.append([f"{name}, installed", version(name)])
@@ -105,14 +152,20 @@ def versions(shards: list[str], test: dict) -> list[list[str]]:
     return [*rows, ["Python", platform.python_version()]]
 
 
-def knobs(text: str) -> list[list[str]]:
-    """The given values of the configuration, as JSON {section: {key: value}}, and the defaults that they replace."""
+def list_values(text: str) -> list[list]:
+    """Return the rows of the table of the configuration: key, value, and the default if it is different.
+
+    Args:
+        text: JSON {section: {key: value}}.
+
+    Raises:
+        UserError: The text is no JSON of known sections and keys.
+    """
     rows = []
     try:
-        given = from_text(text)
-        for name in sorted(given, key=list(SECTIONS).index):
-            values = given[name]
-            defaults = SECTIONS[name]()
+        config = from_text(text)
+        for name in sorted(config, key=list(SECTIONS).index):
+            values, defaults = config[name], SECTIONS[name]()
             for key, value in SECTIONS[name](**values).to_dict().items():
                 if key in values:
                     default = getattr(defaults, key)
@@ -122,15 +175,15 @@ def knobs(text: str) -> list[list[str]]:
     return rows
 
 
-def chart(total: dict[str, dict[str, float]], steps: dict[str, int]):
-    """Wall time and environment steps by stage."""
-    figure = figures.new(10, 3.4)
-    time, env = figure.subplots(1, 2)
-    time.barh(list(total), [stage["s"] / 60 for stage in total.values()], color=BLUE)
+def draw_usage(usage: dict[str, Usage], env_steps: dict[str, int]) -> Figure:
+    """Draw the wall time and the environment steps of each stage."""
+    figure = figures.new_figure(10, 3.4)
+    time, steps = figure.subplots(1, 2)
+    time.barh(list(usage), [stage["s"] / 60 for stage in usage.values()], color=BLUE)
     time.set(xlabel="wall time, minutes (jobs of a stage added up)")
-    env.barh(list(steps), [count / 1e6 for count in steps.values()], color=ORANGE)
-    env.set(xlabel="environment steps, million")
-    for ax in (time, env):
+    steps.barh(list(env_steps), [count / 1e6 for count in env_steps.values()], color=ORANGE)
+    steps.set(xlabel="environment steps, million")
+    for ax in (time, steps):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.bar_label(ax.containers[0], fmt="%.2f", padding=3)
@@ -138,35 +191,9 @@ def chart(total: dict[str, dict[str, float]], steps: dict[str, int]):
     return figure
 
 
-def main(args) -> None:
-    run = run_config_from_args(args)
-    folder = f"{run.logdir}/report"
-    prepare_folder(folder)
-    test = read_json(f"{run.logdir}/eval.json", ("gymnasium_version", "env_steps", "lengths", "seeds"))
-    total = stages(args.benchmarks)
-    parts = test["env_steps"]
-    steps = {"rollouts": parts["rollouts"], "ctrl": parts["controller"], "evaluate": sum(test["lengths"])}
-    time = [[name, *taken(job), f"{steps[name]:,}" if name in steps else "-"] for name, job in total.items()]
-    seeds = [["run", run.seed], ["tracks of the test", f"{test['seeds'][0]} to {test['seeds'][-1]}"]]
-    tables = {
-        "What each stage took": (
-            ("stage", "jobs", "wall time, h:m:s", "CPU time, h:m:s", "memory, MB", "environment steps"),
-            time,
-        ),
-        "Versions": (("", "version"), versions(args.shards, test)),
-        "Seeds": (("", "seed"), seeds),
-        "Configuration: what shapes the result": (("key", "value", "default if another"), knobs(args.config)),
-    }
-    save_tables(f"{folder}/run.html", "This run", tables)
-    figures.save(chart(total, steps), f"{folder}/stages.png")
-    log.info(
-        "run: %s of work in %d stages, %s/run.html", clock(sum(j["s"] for j in total.values())), len(total), folder
-    )
-
-
 if __name__ == "__main__":
-    made = make_parser(__doc__)
-    made.add_argument("--config", default="{}", help="JSON of the configuration to show, section by section")
-    made.add_argument("--shards", nargs="+", required=True, help="summaries of the rollouts' shards (.json)")
-    made.add_argument("--benchmarks", nargs="+", required=True, help="Snakemake's benchmarks of the stages (.tsv)")
-    run_program(made, main)
+    parser = make_parser(__doc__)
+    parser.add_argument("--config", default="{}", help="the configuration to show, JSON {section: {key: value}}")
+    parser.add_argument("--shards", nargs="+", required=True, help="summaries of the rollouts' shards (.json)")
+    parser.add_argument("--benchmarks", nargs="+", required=True, help="Snakemake's benchmarks of the stages (.tsv)")
+    run_program(parser, main)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""Train C, the controller, by CMA-ES and then by ascent of its return in the environment, with V and M from <logdir>.
+"""Train C, the controller, in the environment: by CMA-ES, then by the evolution-strategies gradient of its return.
 
-Writes <logdir>/ctrl/best.tar (the mean of the search distribution that did best on the validation tracks), best.json
-(its summary) and history.csv, a row a generation. <logdir>/ctrl/checkpoint.tar is the state that a stopped run
-continues from.
+Reads V and M from <logdir>. Writes to <logdir>/ctrl: best.tar (the mean of the search distribution that did best on the
+validation tracks), best.json (its summary), history.csv (a row per generation), and checkpoint.tar (the state that a
+stopped run continues from).
 """
+
+from argparse import Namespace
 
 from worldmodels.envs.backends import choose_backend, log_backend, package_versions
 from worldmodels.models.load_vae import user_network_of
@@ -21,28 +23,26 @@ from worldmodels.storage.files import claim_folder
 from worldmodels.training.controller import train_controller
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     run = run_config_from_args(args)
     env = section_from_args(args, EnvConfig)
-    ctrl = section_from_args(args, WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir)
+    config = section_from_args(args, WMControllerConfig, env_name=env.id, env_kwargs=env.kwargs, logdir=run.logdir)
     backend = choose_backend(env)
     log_backend(env)
-    check_mpi_ranks(ctrl.workers)
-    claim_folder(f"{run.logdir}/ctrl")
-    models = [file_digest(f"{run.logdir}/{stage}/best.tar") for stage in ("vae", "mdrnn")]
-    origin = product_origin(args, [f"{run.logdir}/{stage}/best.json" for stage in ("vae", "mdrnn")])
-    options = (role_flags(env, (RESULT,)), role_flags(ctrl, (RESULT,)))
-    users = (env.modules | user_network_of(f"{run.logdir}/vae/best.tar")).values()
-    identity = state_identity(run.seed, *options, package_versions(backend), *models, user_modules=users)
-    best = train_controller(env, backend, ctrl, run.seed, identity, run.device, args.threads)
-    write_best(f"{run.logdir}/ctrl", best, origin=origin)
+    check_mpi_ranks(config.workers)
+    folder, models = f"{run.logdir}/ctrl", [f"{run.logdir}/{stage}/best" for stage in ("vae", "mdrnn")]
+    claim_folder(folder)
+    digests = [file_digest(f"{model}.tar") for model in models]
+    origin = product_origin(args, [f"{model}.json" for model in models])
+    flags = (role_flags(env, (RESULT,)), role_flags(config, (RESULT,)))
+    user_modules = (env.modules | user_network_of(f"{run.logdir}/vae/best.tar")).values()
+    identity = state_identity(run.seed, *flags, package_versions(backend), *digests, user_modules=user_modules)
+    best = train_controller(env, backend, config, run.seed, identity, run.device, args.threads)
+    write_best(folder, best, origin=origin)
     log.info(
-        "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/ctrl/best.tar",
-        best["reward"],
-        best["epoch"],
-        best["env_steps"]["controller"],
-        run.logdir,
-    )
+        "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/best.tar",
+        best["reward"], best["epoch"], best["env_steps"]["controller"], folder,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

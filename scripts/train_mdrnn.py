@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 """Train M, the MDN-RNN, on latents.
 
-Reads <logdir>/latents/latents_<n>.npz or, with --precompute-latents false, encodes the rollouts on the fly. Writes
-<logdir>/mdrnn/best.tar (the weights with the lowest validation loss) and best.json (its summary and the history).
-<logdir>/mdrnn/checkpoint.tar is the state that a stopped run continues from.
+Reads <logdir>/latents/latents_<n>.npz or, with --precompute-latents false, encodes the rollouts while it trains.
+Writes to <logdir>/mdrnn: best.tar (the weights with the lowest validation loss), best.json (their summary and the
+history), and checkpoint.tar (the state that a stopped run continues from).
 """
 
-from functools import partial
+from argparse import Namespace
+from typing import NamedTuple
 
 from worldmodels.data.datasets import share_memory
 from worldmodels.data.episodes import check_split
@@ -33,55 +34,83 @@ from worldmodels.storage.npz import read_npz
 from worldmodels.training.mdrnn import train_mdrnn
 
 
-def main(args) -> None:
+class Sequences(NamedTuple):
+    """The sequences that M learns from.
+
+    Attributes:
+        train: sequences of the training episodes.
+        test: sequences of the held-out episodes. Without held-out episodes it is `train`.
+        files: the files that the sequences are read from.
+        summaries: the summaries of these files.
+    """
+
+    train: LatentSequenceDataset | SequenceDataset
+    test: LatentSequenceDataset | SequenceDataset
+    files: list[str]
+    summaries: list
+
+
+def main(args: Namespace) -> None:
     run = run_config_from_args(args)
     precomputed = section_from_args(args, LatentsConfig).precompute_latents
-    values = section_from_args(args, WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
-    device = choose_device(run.device)
-    claim_folder(f"{run.logdir}/mdrnn")
+    config = section_from_args(args, WMMDNRNNConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
+    folder, device = f"{run.logdir}/mdrnn", choose_device(run.device)
+    claim_folder(folder)
     weights = f"{run.logdir}/vae/best.tar"
     vae, saved = load_vae(weights, device)
-    split = {"num_test_files": values.num_test_files}
-    if precomputed:
-        path = f"{run.logdir}/latents/latents_{saved['config']['latent_size']}.npz"
-        data = [path]
-        summary = path.removesuffix(".npz") + ".json"
-        if read_json(summary, ("vae",))["vae"] != file_digest(weights):
-            raise UserError(
-                f"{path}: expected the latents of {weights}, found another V's; run encode_latents.py again"
-            )
-        check_split(len(read_npz(path, ("offsets",))["offsets"]), values.num_test_files)
-        sequences = partial(LatentSequenceDataset, path, values.seq_len, **split)
-        memory = held_out_memory = {}
-    else:
-        data = files = rollout_files_from_args(args)
-        check_split(len(files), values.num_test_files)
-        sequences = partial(SequenceDataset, files=files, seq_len=values.seq_len, **split)
-        shares = share_memory(files, args.memory_gb, values.num_test_files)
-        memory, held_out_memory = ({"buffer_size": share} for share in shares)
-    train = sequences(**memory)  # which are validated on, too, where none are held out
-    test = sequences(train=False, **held_out_memory) if values.num_test_files else train
-    values.latent_size, values.action_size = saved["config"]["latent_size"], train.action_size
-    summaries = [f"{run.logdir}/vae/best.json", *([summary] if precomputed else shard_summaries(files))]
-    origin = product_origin(args, summaries)
-    options = role_flags(values, (RESULT,))
-    users = user_network_of(weights).values()
-    digests = map(file_digest, [weights, *data])
-    identity = state_identity(run.seed, precomputed or args.memory_gb, options, *digests, user_modules=users)
-    result = train_mdrnn(train, test, values, run.seed, identity, device, None if precomputed else vae)
-    best = result["best"] | {"vae": file_digest(weights)}
-    write_best(f"{run.logdir}/mdrnn", best, result["history"], origin)
+    config.latent_size = saved["config"]["latent_size"]
+    data = read_latents(run.logdir, config) if precomputed else read_rollouts(args, config)
+    config.action_size = data.train.action_size
+    origin = product_origin(args, [f"{run.logdir}/vae/best.json", *data.summaries])
+    # With a small memory, sequences are drawn from groups of files. The size of the groups then shows in the result.
+    memory_gb = None if precomputed else args.memory_gb
+    flags = role_flags(config, (RESULT,))
+    digests = [file_digest(file) for file in (weights, *data.files)]
+    identity = state_identity(run.seed, memory_gb, flags, *digests, user_modules=user_network_of(weights).values())
+    result = train_mdrnn(data.train, data.test, config, run.seed, identity, device, None if precomputed else vae)
+    best, history = result["best"] | {"vae": file_digest(weights)}, result["history"]
+    write_best(folder, best, history, origin)
     log.info(
-        "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/mdrnn/best.tar",
-        len(result["history"]),
-        result["best"]["precision"],
-        result["best"]["epoch"],
-        run.logdir,
-    )
+        "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/best.tar",
+        len(history), best["precision"], best["epoch"], folder,
+    )  # fmt: skip
+
+
+def read_latents(logdir: str, config: WMMDNRNNConfig) -> Sequences:
+    """Return the sequences of latents that encode_latents.py has written.
+
+    Raises:
+        UserError: The latents are missing or damaged, come from another V, or are of too few episodes.
+    """
+    path, weights = f"{logdir}/latents/latents_{config.latent_size}", f"{logdir}/vae/best.tar"
+    if read_json(f"{path}.json", ("vae",))["vae"] != file_digest(weights):
+        raise UserError(
+            f"{path}.npz: expected the latents of {weights}, found another V's; run encode_latents.py again"
+        )
+    check_split(len(read_npz(f"{path}.npz", ("offsets",))["offsets"]), config.num_test_files)
+    source = {"path": f"{path}.npz", "seq_len": config.seq_len, "num_test_files": config.num_test_files}
+    train = LatentSequenceDataset(**source)
+    test = LatentSequenceDataset(**source, train=False) if config.num_test_files else train
+    return Sequences(train, test, [f"{path}.npz"], [f"{path}.json"])
+
+
+def read_rollouts(args: Namespace, config: WMMDNRNNConfig) -> Sequences:
+    """Return the sequences of frames in the rollouts. V encodes them while M trains.
+
+    Raises:
+        UserError: The rollouts are missing, damaged or too few.
+    """
+    files = rollout_files_from_args(args)
+    check_split(len(files), config.num_test_files)
+    train_share, test_share = share_memory(files, args.memory_gb, config.num_test_files)
+    source = {"files": files, "seq_len": config.seq_len, "num_test_files": config.num_test_files}
+    train = SequenceDataset(**source, buffer_size=train_share)
+    test = SequenceDataset(**source, train=False, buffer_size=test_share) if config.num_test_files else train
+    return Sequences(train, test, files, shard_summaries(files))
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__, LatentsConfig, WMMDNRNNConfig)
-    made.add_argument("--memory-gb", type=float, default=8.0, help="frames held in memory (default: %(default)s)")
-    add_rollout_flags(made)
-    run_program(made, main)
+    parser = make_parser(__doc__, LatentsConfig, WMMDNRNNConfig)
+    parser.add_argument("--memory-gb", type=float, default=8.0, help="memory for frames, GB (default: %(default)s)")
+    add_rollout_flags(parser)
+    run_program(parser, main)

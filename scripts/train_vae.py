@@ -1,9 +1,11 @@
 #!/usr/bin/env python
 """Train V, the ConvVAE, on rollouts.
 
-Writes <logdir>/vae/best.tar (the weights with the lowest validation loss), best.json (its summary and
-the history) and samples/. <logdir>/vae/checkpoint.tar is the state that a stopped run continues from.
+Writes to <logdir>/vae: best.tar (the weights with the lowest validation loss), best.json (their summary and the
+history), samples/, and checkpoint.tar (the state that a stopped run continues from).
 """
+
+from argparse import Namespace
 
 from worldmodels.data.episodes import count_steps
 from worldmodels.runtime.config import WMVAEConfig
@@ -25,28 +27,27 @@ from worldmodels.storage.files import claim_folder
 from worldmodels.training.vae import train_vae
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     run = run_config_from_args(args)
-    vae = section_from_args(args, WMVAEConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
-    claim_folder(f"{run.logdir}/vae")
+    config = section_from_args(args, WMVAEConfig, device=run.device, data_dir=run.data_dir, logdir=run.logdir)
+    folder = f"{run.logdir}/vae"
+    claim_folder(folder)
     files = rollout_files_from_args(args)
-    # The state may be continued with more epochs, but not with other options, code or rollouts.
     origin = product_origin(args, shard_summaries(files))
-    digests = map(file_digest, files)
-    identity = state_identity(run.seed, role_flags(vae, (RESULT,)), *digests, user_modules=vae.modules.values())
-    result = train_vae(files, vae, run.seed, identity, choose_device(run.device))
-    best = result["best"] | {"env_steps": count_steps(files)}
-    write_best(f"{run.logdir}/vae", best, result["history"], origin, model=vae.model)
+    # A saved state is continued with more epochs, but not with other settings, code or rollouts.
+    flags = role_flags(config, (RESULT,))
+    digests = [file_digest(file) for file in files]
+    identity = state_identity(run.seed, flags, *digests, user_modules=config.modules.values())
+    result = train_vae(files, config, run.seed, identity, choose_device(run.device))
+    best, history = result["best"] | {"env_steps": count_steps(files)}, result["history"]
+    write_best(folder, best, history, origin, model=config.model)
     log.info(
-        "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/vae/best.tar",
-        len(result["history"]),
-        best["precision"],
-        best["epoch"],
-        run.logdir,
-    )
+        "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/best.tar",
+        len(history), best["precision"], best["epoch"], folder,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__, WMVAEConfig)
-    add_rollout_flags(made)
-    run_program(made, main)
+    parser = make_parser(__doc__, WMVAEConfig)
+    add_rollout_flags(parser)
+    run_program(parser, main)

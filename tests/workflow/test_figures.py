@@ -118,18 +118,18 @@ def test_tables_hold_the_numbers(reported):
 
 def test_learning_curves_show_the_history(reported):
     summary = json.loads((reported / "mdrnn/best.json").read_text())
-    figure = plot_mdrnn.losses(summary, include_reward=True)
+    figure = plot_mdrnn.draw_losses(summary, include_reward=True)
     assert [ax.get_ylabel() for ax in figure.axes][-1] == "learning rate" and len(figure.axes) == 4
     line = figure.axes[0].lines[1]
     assert line.get_ydata() == pytest.approx([row["gmm"] for row in summary["history"]])
-    assert len(plot_mdrnn.losses(summary, include_reward=False).axes) == 3
+    assert len(plot_mdrnn.draw_losses(summary, include_reward=False).axes) == 3
 
 
 def test_history_of_the_controller_is_read(reported):
     history = plot_controller.read_history(reported / "ctrl/history.csv")
     rows = list(csv.DictReader(io.StringIO((reported / "ctrl/history.csv").read_text())))
     assert history["env_steps"].tolist() == [float(row["env_steps"]) for row in rows]
-    figure = plot_controller.returns(history, {"reward": 1.0, "epoch": 2})
+    figure = plot_controller.draw_returns(history, {"reward": 1.0, "epoch": 2})
     assert figure.axes[1].lines[0].get_xdata() == pytest.approx(history["env_steps"] / 1e6)
     (reported / "short.csv").write_text("generation,env_steps\n1,2\n")
     with pytest.raises(UserError, match="expected the columns generation, env_steps, return_mean"):

@@ -310,6 +310,7 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         ({"plot_evaluation", "plot_run"}, "showing/tables"),
         ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
         (films, "showing/films"),
+        ({"dream"}, "showing/keyboard"),
         (films | {"plot_mdrnn"}, "playing/dreams"),
         (films | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
         (nothing, "data/agent_policy"),  # no agent drives

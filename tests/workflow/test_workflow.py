@@ -310,7 +310,7 @@ def test_what_went_wrong_in_a_sweep_is_the_last_thing_to_be_seen(tmp_path):
 
 def test_agents_are_compared_in_a_fixed_order():
     names = ["full", "v_gru", "random_m", "v_only"]
-    assert sorted(names, key=compare_agents.order) == ["v_only", "random_m", "v_gru", "full"]
+    assert sorted(names, key=compare_agents.rank) == ["v_only", "random_m", "v_gru", "full"]
 
 
 def test_scores_of_several_runs_are_compared(tmp_path):

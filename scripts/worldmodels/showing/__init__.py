@@ -1,12 +1,15 @@
-"""Figures, tables and films of a run, drawn from finished results."""
+"""Figures, tables and films. They are drawn from finished results and change no result.
+
+A plot's own drawing stands in its program. What several programs draw or write stands here.
+"""
 
 from worldmodels import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
     {
-        "figures": ["image_rows"],
-        "films": ["label_frames", "write_film"],
+        "figures": ["draw_image_rows", "new_figure", "report_folder", "save_figure"],
+        "films": ["check_film", "label_frames", "stack_films", "write_film"],
         "tables": ["save_tables"],
     },
 )

@@ -1,6 +1,7 @@
-"""Films: frames side by side with their labels, as GIF, animated PNG or, where ffmpeg is installed, MP4."""
+"""Films: labeled frames side by side, as GIF, as animated PNG or, where ffmpeg is installed, as MP4."""
 
 import io
+import math
 import shutil
 import subprocess
 import tempfile
@@ -13,34 +14,48 @@ from PIL import Image, ImageDraw, ImageFont
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.files import write_atomically
 
-MARGIN = 18  # pixels of a line of text
+MARGIN = 18  # height of a line of text, pixels
+PALETTE_PICTURES = 8  # about so many pictures of a film decide on its palette
 
 
 def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int = 3) -> list[Image.Image]:
-    """Frames side by side under their labels, with a line below.
+    """Return T pictures: the panels' frames side by side, their labels above and a note below.
 
     Args:
-        panels: label -> frames (T,H,W,C) uint8, as many and as large in each; C is 1 or 3.
-        notes: the line below each of the T pictures.
-        scale: pixels a pixel of the frames becomes.
+        panels: label -> frames (T,H,W,C) uint8. All panels have the same T, H and W. C is 1 or 3.
+        notes: the line of text below each of the T pictures.
+        scale: side of the square that a pixel of a frame becomes, pixels.
+    """
+    return [label_picture(frames, list(panels), note, scale) for frames, note in zip(zip(*panels.values()), notes)]
+
+
+def label_picture(frames: Sequence[np.ndarray], labels: Sequence[str], note: str, scale: int) -> Image.Image:
+    """Return one picture of a film, see `label_frames`.
+
+    Args:
+        frames: (H,W,C) uint8 each.
+        labels: the label above each frame.
+        note: the line of text below.
+        scale: side of the square that a pixel of a frame becomes, pixels.
     """
     font = ImageFont.load_default(12)
-    pictures = []
-    for frames, note in zip(zip(*panels.values()), notes):
-        row = np.concatenate([np.repeat(frame, 3 // frame.shape[-1], axis=-1) for frame in frames], axis=1)
-        enlarged = Image.fromarray(row).resize((row.shape[1] * scale, row.shape[0] * scale), Image.Resampling.NEAREST)
-        picture = Image.new("RGB", (enlarged.width, enlarged.height + 2 * MARGIN), "black")
-        picture.paste(enlarged, (0, MARGIN))
-        draw = ImageDraw.Draw(picture)
-        for i, label in enumerate(panels):
-            draw.text((i * enlarged.width // len(panels) + 4, 2), label, fill="white", font=font)
-        draw.text((4, MARGIN + enlarged.height + 2), note, fill="white", font=font)
-        pictures.append(picture)
-    return pictures
+    row = np.concatenate([np.repeat(frame, 3 // frame.shape[-1], axis=-1) for frame in frames], axis=1)
+    enlarged = Image.fromarray(row).resize((row.shape[1] * scale, row.shape[0] * scale), Image.Resampling.NEAREST)
+    picture = Image.new("RGB", (enlarged.width, enlarged.height + 2 * MARGIN), "black")
+    picture.paste(enlarged, (0, MARGIN))
+    draw = ImageDraw.Draw(picture)
+    for i, label in enumerate(labels):
+        draw.text((i * enlarged.width // len(labels) + 4, 2), label, fill="white", font=font)
+    draw.text((4, MARGIN + enlarged.height + 2), note, fill="white", font=font)
+    return picture
 
 
 def check_film(path: str | Path) -> None:
-    """Raise UserError if no film of this name could be written: another ending, or MP4 without ffmpeg."""
+    """Check that a film of this name can be written.
+
+    Raises:
+        UserError: The name ends in none of .gif, .png and .mp4, or it ends in .mp4 and ffmpeg is not installed.
+    """
     ending = Path(path).suffix.lower()
     if ending not in (".gif", ".png", ".mp4"):
         raise UserError(f"{path}: expected a film to end in .gif, .png or .mp4, found {ending or 'no ending'}")
@@ -49,63 +64,84 @@ def check_film(path: str | Path) -> None:
 
 
 def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> None:
-    """A looping GIF or animated PNG or, by the ending, an MP4 (H.264) of pictures of one size.
+    """Write pictures of one size as a film. The name's ending decides the format.
 
-    GIFs know hundredths of a second only, and viewers none below two: beyond 50 pictures a second they slow down.
-    Snakemake's report shows a PNG, of any size and moving; a GIF it only offers for download. The PNG is half as large.
+    A GIF measures time in hundredths of a second, and viewers show no picture for less than two of them. Above 50
+    pictures per second a GIF is therefore too slow. Snakemake's report plays an animated PNG of any size, but only
+    offers a GIF for download. The PNG is half as large.
+
+    Args:
+        path: the file, .gif or .png (both loop) or .mp4 (H.264).
+        pictures: the film, picture by picture.
+        fps: pictures per second.
 
     Raises:
-        UserError: as check_film.
+        UserError: The name has another ending, ffmpeg is missing or fails, or the file cannot be written.
     """
     check_film(path)
-    ending = Path(path).suffix.lower()
-    if ending == ".mp4":
-        write_atomically(path, lambda file: file.write(encode_mp4(path, pictures, fps)))
-    else:
-        buffer = io.BytesIO()
-        first, *rest = reduce_colors(pictures)
-        duration = max(20, round(100 / fps) * 10)
-        first.save(buffer, ending[1:].upper(), save_all=True, append_images=rest, duration=duration, loop=0)
-        write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    encode = encode_mp4 if Path(path).suffix.lower() == ".mp4" else encode_animation
+    content = encode(path, pictures, fps)
+    write_atomically(path, lambda file: file.write(content))
 
 
-def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.Image]:
-    """The pictures in one palette for all, without dithering: plain areas stay plain and still ones stay the same,
-    which makes a GIF four times smaller. The octree keeps small coloured things, such as a red car, that a median cut
-    loses.
-    """
-    sample = pictures[:: -(-len(pictures) // 8)]
-    together = Image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
-    for i, picture in enumerate(sample):
-        together.paste(picture, (0, i * picture.height))
-    palette = together.quantize(colors, method=Image.Quantize.FASTOCTREE)
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-
-
-def stack(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
-    """Films of one size as one, each below the other; those that end earlier show their last picture on."""
-    length = max(map(len, films))
-    width, height = films[0][0].size
-    stacked = []
-    for t in range(length):
-        stacked.append(Image.new("RGB", (width, height * len(films))))
-        for row, film in enumerate(films):
-            stacked[-1].paste(film[min(t, len(film) - 1)], (0, row * height))
-    return stacked
+def encode_animation(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
+    """Return the pictures as a looping GIF or animated PNG, whichever the name's ending says."""
+    buffer = io.BytesIO()
+    first, *rest = reduce_colors(pictures)
+    duration = max(20, round(100 / fps) * 10)  # milliseconds per picture
+    kind = Path(path).suffix[1:].upper()
+    first.save(buffer, kind, save_all=True, append_images=rest, duration=duration, loop=0)
+    return buffer.getvalue()
 
 
 def encode_mp4(path: str | Path, pictures: list[Image.Image], fps: float) -> bytes:
-    """By ffmpeg, through a file: MP4 cannot be written to a pipe without fragments, which some players refuse."""
+    """Return the pictures as an MP4, encoded by ffmpeg.
+
+    ffmpeg writes to a file. Through a pipe it could only write a fragmented MP4, which some players refuse.
+
+    Raises:
+        UserError: ffmpeg fails.
+    """
     size = f"{pictures[0].width}x{pictures[0].height}"
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
-    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # H.264 wants even sizes
-    with tempfile.TemporaryDirectory() as folder:  # one of this process's own
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # H.264 needs even sizes.
+    with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "film.mp4"
-        done = subprocess.run(
+        process = subprocess.run(
             ["ffmpeg", "-y", "-loglevel", "error", *raw, *even, str(temporary)],
-            input=b"".join(p.tobytes() for p in pictures),
+            input=b"".join(picture.tobytes() for picture in pictures),
             capture_output=True,
         )
-        if done.returncode:
-            raise UserError(f"{path}: cannot be made: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+        if process.returncode:
+            reason = process.stderr.decode(errors="replace").strip().splitlines()[-1]
+            raise UserError(f"{path}: cannot be encoded by ffmpeg: {reason}")
         return temporary.read_bytes()
+
+
+def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.Image]:
+    """Return the pictures in one palette, without dithering.
+
+    Plain areas stay plain and areas at rest stay the same from picture to picture, so a GIF is a quarter of the size.
+    The octree keeps small colored objects, such as a red car. A median cut loses them.
+    """
+    sample = pictures[:: math.ceil(len(pictures) / PALETTE_PICTURES)]
+    column = Image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
+    for i, picture in enumerate(sample):
+        column.paste(picture, (0, i * picture.height))
+    palette = column.quantize(colors, method=Image.Quantize.FASTOCTREE)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+
+
+def stack_films(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
+    """Return the films, all of one size, as one film, each below the previous one.
+
+    A film that ends early goes on with its last picture.
+    """
+    width, height = films[0][0].size
+    stacked = []
+    for t in range(max(map(len, films))):
+        picture = Image.new("RGB", (width, height * len(films)))
+        for row, film in enumerate(films):
+            picture.paste(film[min(t, len(film) - 1)], (0, row * height))
+        stacked.append(picture)
+    return stacked

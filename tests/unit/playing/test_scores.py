@@ -63,11 +63,11 @@ def test_one_episode_is_tested_and_told_without_a_spread(tmp_path, monkeypatch, 
 def test_one_episode_is_drawn_without_a_spread():
     texts = [
         text.get_text()
-        for text in plot_evaluation.returns({**ONE, "env": "CarRacing-v3"}).findobj()
+        for text in plot_evaluation.draw_returns({**ONE, "env": "CarRacing-v3"}).findobj()
         if hasattr(text, "get_text")
     ]
     assert "5" in texts and "906 ± 21" in texts and "Official test: 5 over 1 episodes" in texts
-    rows = dict(plot_evaluation.tables(ONE)["Official test"][1])
+    rows = dict(plot_evaluation.list_tables(ONE)["Official test"][1])
     assert rows["mean ± standard deviation"] == "5.0"
     assert rows["95 % interval of the mean (Student's t)"] == "unknown after one episode"
 
@@ -75,8 +75,8 @@ def test_one_episode_is_drawn_without_a_spread():
 @pytest.mark.parametrize("other", [ONE, {**ONE, "episodes": 2, **summarize_returns([4.0, 6.0])}])
 def test_agents_of_one_episode_are_compared(other):
     agents, file = {"v_only": ONE, "full": other}, io.BytesIO()
-    assert "| V only | 5.0 | unknown after one episode | 1 | 7 |" in compare_agents.table(agents)
-    compare_agents.draw(agents, "X-v0", file)
+    assert "| V only | 5.0 | unknown after one episode | 1 | 7 |" in compare_agents.format_table(agents)
+    compare_agents.draw_returns(agents, "X-v0", file)
     assert file.getvalue().startswith(b"\x89PNG")
 
 

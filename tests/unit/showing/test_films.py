@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from worldmodels.runtime.errors import UserError
-from worldmodels.showing.films import MARGIN, label_frames, stack, write_film
+from worldmodels.showing.films import MARGIN, label_frames, stack_films, write_film
 
 
 def test_film_has_its_frames_and_labels(tmp_path):
@@ -28,7 +28,7 @@ def test_film_has_its_frames_and_labels(tmp_path):
 
 def test_films_are_stacked():
     red, blue = ([Image.new("RGB", (4, 2), color)] for color in ("red", "blue"))
-    stacked = stack([[*red, *blue], red])
+    stacked = stack_films([[*red, *blue], red])
     assert [picture.size for picture in stacked] == [(4, 4), (4, 4)]
     assert [picture.getpixel((0, y)) for picture in stacked for y in (0, 3)] == [
         (255, 0, 0), (255, 0, 0), (0, 0, 255), (255, 0, 0),

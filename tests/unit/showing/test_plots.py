@@ -1,9 +1,8 @@
-"""Figures and tables from given numbers."""
+"""Figures, tables and the keyboard, from small inputs."""
 
 import numpy as np
 import pytest
 
-import dream as dream_script
 import plot_controller
 import plot_evaluation
 import plot_run
@@ -12,11 +11,12 @@ import replay_episodes
 from worldmodels.envs.actions import ActionCodec
 from worldmodels.runtime.errors import UserError
 from worldmodels.showing import tables
+from worldmodels.showing.keyboard import Keyboard
 
 
 def test_worst_frames_are_apart():
     errors, rows = np.arange(100.0), np.arange(100)
-    assert plot_vae.worst(errors, rows) == [99, 74, 49, 24]
+    assert plot_vae.choose_worst(errors, rows) == [99, 74, 49, 24]
 
 
 def test_episode_lengths_leave_the_validation_out():
@@ -38,7 +38,7 @@ def test_tables_are_escaped(tmp_path):
     "returns, expected", [([3.0, 1.0, 2.0], (0, 2, 1)), ([5.0], (0, 0, 0)), ([1.0, 2.0], (1, 1, 0))]
 )
 def test_best_median_and_worst(returns, expected):
-    assert tuple(replay_episodes.choose(returns).values()) == expected
+    assert tuple(replay_episodes.choose_episodes(returns).values()) == expected
 
 
 BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n{}\t0:00:00\t{}\t1\t{}\n"
@@ -52,9 +52,9 @@ def test_jobs_of_a_stage_add_up(tmp_path):
     }
     for name, values in jobs.items():
         (tmp_path / f"{name}.tsv").write_text(BENCHMARK.format(*values))
-    total = plot_run.stages([str(tmp_path / f"{name}.tsv") for name in jobs])
-    assert total["rollouts"] == {"jobs": 2, "s": 30.0, "max_rss": 700.0, "cpu_time": 27.0}
-    assert plot_run.clock(total["vae"]["s"] + 3600) == "1:01:05"
+    usage = plot_run.sum_usage([str(tmp_path / f"{name}.tsv") for name in jobs])
+    assert usage["rollouts"] == {"jobs": 2, "s": 30.0, "max_rss": 700.0, "cpu_time": 27.0}
+    assert plot_run.format_time(usage["vae"]["s"] + 3600) == "1:01:05"
     (tmp_path / "short.tsv").write_text(BENCHMARK.format(0.1, "NA", "NA"))
     assert plot_run.read_benchmark(str(tmp_path / "short.tsv"))["s"] == 0.1
     (tmp_path / "empty.tsv").touch()
@@ -69,10 +69,13 @@ def test_an_environment_without_a_car_has_no_tracks_and_no_published_scores(tmp_
         "rewards": np.ones(5, np.float32),
     }
     replays = {f"{name}_{key}": array for name in plot_evaluation.EPISODES for key, array in none.items()}
-    figure = plot_evaluation.tracks(replays)
-    said = [text.get_text() for ax in figure.axes for text in ax.texts]
-    assert said == ["this environment has no track"] * 3
-    assert plot_evaluation.published("Pendulum-v1") == {} and len(plot_evaluation.published("CarRacing-v3")) == 4
+    figure = plot_evaluation.draw_tracks(replays)
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert texts == ["this environment has no track"] * 3
+    assert (
+        plot_evaluation.published_scores("Pendulum-v1") == {}
+        and len(plot_evaluation.published_scores("CarRacing-v3")) == 4
+    )
 
 
 def test_keys_are_the_bounds_of_the_actions(monkeypatch):
@@ -81,7 +84,7 @@ def test_keys_are_the_bounds_of_the_actions(monkeypatch):
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     space = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
-    keyboard = dream_script.Keyboard(None, ActionCodec(space))
+    keyboard = Keyboard(None, ActionCodec(space), 50)
     pressed = dict.fromkeys((pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN, pygame.K_SPACE), False)
     assert keyboard.action(pressed).tolist() == [0, 0, 0]
     assert keyboard.action({**pressed, pygame.K_LEFT: True, pygame.K_UP: True}).tolist() == [-1, 1, 0]
