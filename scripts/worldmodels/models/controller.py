@@ -9,13 +9,14 @@ from torch import nn
 
 
 class Controller(nn.Module):
-    """Latent (B,n), hidden (B,H) -> outputs (B,A), not yet within the actions' bounds: one linear layer.
+    """C: a linear layer from z and M's hidden state to the actions' numbers, before they are squashed to their bounds.
 
-    Call it with names, as controller(z=z, h=h): a tensor does not tell whether it is z or h, so the names do.
+    Call it with names, as controller(z=z, h=h), because a tensor does not say whether it is z or h.
 
     Args:
-        features: what it is shown, in this order, see ctrl.features.
-        hidden: widths of hidden layers, with tanh; none in the paper's agent.
+        latent_size, hidden_size, action_size: sizes of z, of h and c, and of the outputs, A.
+        features: the inputs in their order, see ctrl.features.
+        hidden: widths of hidden layers with tanh. The paper's agent has none.
     """
 
     def __init__(
@@ -36,57 +37,65 @@ class Controller(nn.Module):
 
     @property
     def layers(self) -> list[nn.Linear]:
+        """All layers, the output layer last."""
         return [*self.hidden, self.fc]
 
-    def forward(self, *state: torch.Tensor, **parts: torch.Tensor) -> torch.Tensor:
+    def forward(self, *state: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         """Return the outputs (B,A).
 
         Args:
-            parts: what the controller is shown, by name and in any order: z (B,n), h and c (B,H).
-            state: instead, the parts as one tensor (B,n+H), already concatenated in the order of `features`, [z, h].
+            named: the inputs by name and in any order: z (B,n), h and c (B,H).
+            state: instead, the inputs as one tensor (B,n+H), concatenated in the order of `features`, [z, h].
 
         Raises:
-            TypeError: a part is missing or not one of `features`, or several tensors came without names.
+            TypeError: an input is missing or not one of `features`, or several tensors came without names.
             ValueError: a tensor has another size.
         """
         if not state:
-            x = self.concatenate(**parts)
-        elif len(state) == 1 and not parts:
+            x = self.concatenate(**named)
+        elif len(state) == 1 and not named:
             x = state[0]
             if x.shape[-1] != sum(self.sizes.values()):
                 raise ValueError(f"expected a state of {self.shape_text()}, found {x.shape[-1]}")
         else:
             raise TypeError(
                 f"expected {self.call_text()}, or one tensor, found {len(state)} tensors without names"
-                + (f", beside {', '.join(parts)}" if parts else "")
+                + (f", beside {', '.join(named)}" if named else "")
             )
         for layer in self.hidden:
             x = torch.tanh(layer(x))
         return self.fc(x)
 
-    def concatenate(self, **parts: torch.Tensor) -> torch.Tensor:
-        """Return the parts, see `forward`, as one tensor (B,n+H) in the order of `features`."""
-        if parts.keys() != self.sizes.keys():
-            raise TypeError(f"expected {self.call_text()}, found {', '.join(parts) or 'nothing'}")
+    def concatenate(self, **named: torch.Tensor) -> torch.Tensor:
+        """Return the named inputs of `forward` as one tensor (B,n+H) in the order of `features`.
+
+        Raises:
+            TypeError: an input is missing or not one of `features`.
+            ValueError: a tensor has another size.
+        """
+        if named.keys() != self.sizes.keys():
+            raise TypeError(f"expected {self.call_text()}, found {', '.join(named) or 'nothing'}")
         for name, size in self.sizes.items():
-            if parts[name].shape[-1] != size:
-                raise ValueError(f"expected {name} of {size} numbers, found {parts[name].shape[-1]}")
-        return torch.cat([parts[name] for name in self.sizes], dim=-1)
+            if named[name].shape[-1] != size:
+                raise ValueError(f"expected {name} of {size} numbers, found {named[name].shape[-1]}")
+        return torch.cat([named[name] for name in self.sizes], dim=-1)
 
     def call_text(self) -> str:
+        """Return how to call the controller, for messages."""
         return f"controller({', '.join(f'{name}={name}' for name in self.sizes)})"
 
     def shape_text(self) -> str:
+        """Return the sizes of the inputs, for messages."""
         sizes = " + ".join(f"{size} ({name})" for name, size in self.sizes.items())
         return f"{sizes} numbers"
 
 
 class ManyControllers:
-    """Controllers of one shape, each acting for itself, evaluated as one batched product a layer.
+    """Many controllers of one shape, evaluated together with one batched product per layer.
 
     Args:
-        parameters: (B, P), a controller's a row.
-        like: a controller of their shape.
+        parameters: (B, P), a row per controller, in the order of flatten_parameters.
+        like: a controller of the same shape.
     """
 
     def __init__(self, parameters: torch.Tensor, like: Controller) -> None:
@@ -98,21 +107,30 @@ class ManyControllers:
             self.layers.append((matrix.unflatten(1, (rows, columns)), bias.unsqueeze(-1)))
             start += rows * columns + rows
 
-    def act(self, which: np.ndarray | slice, **parts: torch.Tensor) -> torch.Tensor:
-        """The outputs (k, A) of these controllers (k,), each on its own row of the parts (k, ...), given by name."""
-        x = self.concatenate(**parts).unsqueeze(-1)
+    def act(self, rows: np.ndarray | slice, **named: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (k, A) of some controllers, each for its own inputs.
+
+        Args:
+            rows: the controllers, (k,).
+            named: their inputs by name, (k, ...) each, see Controller.forward.
+        """
+        x = self.concatenate(**named).unsqueeze(-1)
         for i, (matrix, bias) in enumerate(self.layers):
-            x = torch.baddbmm(bias[which], matrix[which], x.tanh() if i else x)
+            x = torch.baddbmm(bias[rows], matrix[rows], x.tanh() if i else x)
         return x.squeeze(-1)
 
 
 def flatten_parameters(module: nn.Module) -> np.ndarray:
-    """All parameters in one float64 vector (P,), in the order of module.parameters()."""
+    """Return all parameters as one float64 vector (P,), in the order of module.parameters()."""
     return np.concatenate([p.detach().cpu().double().numpy().ravel() for p in module.parameters()])
 
 
 def load_parameters(vector: np.ndarray, module: nn.Module) -> None:
-    """The reverse of flatten_parameters."""
+    """Set all parameters from a vector (P,), as flatten_parameters returns it.
+
+    Raises:
+        ValueError: the vector has another length.
+    """
     expected = sum(p.numel() for p in module.parameters())
     if len(vector) != expected:
         raise ValueError(f"expected a vector of {expected} parameters, found {len(vector)}")

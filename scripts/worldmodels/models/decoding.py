@@ -1,4 +1,4 @@
-"""Latents as pictures: what V's decoder makes of them."""
+"""Latents to frames: V's decoder."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from worldmodels.runtime.user_network import user_network_code
 
 @torch.inference_mode()
 def decode(vae: VAE, latents: torch.Tensor) -> np.ndarray:
-    """Latents (N,n) on any device -> frames (N,H,W,C) uint8."""
+    """Return the frames (N,H,W,C) uint8 of latents (N,n) on any device."""
     device = next(vae.parameters()).device
     with user_network_code(vae):
         images = torch.cat([vae.decoder(batch.to(device)) for batch in latents.split(256)])

@@ -10,7 +10,14 @@ CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
 
 
 class _MDRNNBase(nn.Module):
-    """The output head: means, log sigmas and weights of the mixture, reward, and the terminal's logit."""
+    """What MDRNN and MDRNNCell share: the head that predicts the mixture, the reward and the terminal.
+
+    Args:
+        latents, actions, hiddens: sizes of z, of an action and of the hidden state.
+        gaussians: components of the mixture, K.
+        cell: lstm or gru.
+        layers: of the recurrent network.
+    """
 
     def __init__(
         self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
@@ -21,7 +28,14 @@ class _MDRNNBase(nn.Module):
         self.gmm_linear = nn.Linear(hiddens, (2 * latents + 1) * gaussians + 2)
 
     def head(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """hidden (..., H) -> mus, sigmas (..., K, latents), logpi (..., K), rewards, terminal logits (...)."""
+        """Predict the next step from the hidden state.
+
+        Args:
+            hidden: (..., H).
+
+        Returns:
+            mus, sigmas (..., K, n) and logpi (..., K) of the mixture; rewards (...); logits of the terminals (...).
+        """
         stride = self.gaussians * self.latents
         mus, logsigmas, pi, reward, terminal = self.gmm_linear(hidden).split([stride, stride, self.gaussians, 1, 1], -1)
         shape = (*hidden.shape[:-1], self.gaussians, self.latents)
@@ -30,11 +44,7 @@ class _MDRNNBase(nn.Module):
 
 
 class MDRNN(_MDRNNBase):
-    """Whole sequences at once, for training.
-
-    forward(actions (L,B,A), latents (L,B,n)) -> mus, sigmas (L,B,K,n), logpi (L,B,K), rs (L,B), ds (L,B): the
-    mixture of the next latent, the reward and the terminal's logit after every step. The hidden state starts at zero.
-    """
+    """M for whole sequences at once, as in training."""
 
     def __init__(
         self, latents: int, actions: int, hiddens: int, gaussians: int, cell: str = "lstm", layers: int = 1
@@ -43,13 +53,23 @@ class MDRNN(_MDRNNBase):
         self.rnn = CELLS[cell][0](latents + actions, hiddens, layers)
 
     def forward(self, actions: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Predict every next step of some sequences; the hidden state starts at zero.
+
+        Args:
+            actions: (L,B,A).
+            latents: (L,B,n).
+
+        Returns:
+            mus, sigmas (L,B,K,n) and logpi (L,B,K) of the next latent's mixture; rewards (L,B); logits of the terminals
+            (L,B).
+        """
         inputs = torch.cat([actions, latents], dim=-1)
         odd = self.cell == "lstm" and inputs.device.type == "cpu" and inputs.shape[-1] % 2
-        return self.head(self.widened(inputs) if odd else self.rnn(inputs)[0])
+        return self.head(self.lstm_of_even_width(inputs) if odd else self.rnn(inputs)[0])
 
-    def widened(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The LSTM's outputs (L,B,H), made with another input that is always 0."""
-        # Matrix units (AMX) multiply pairs of bfloat16; for an odd number of inputs oneDNN does without them.
+    def lstm_of_even_width(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the LSTM's outputs (L,B,H), computed with one more input that is always 0."""
+        # Matrix units (AMX) multiply pairs of bfloat16. For an odd number of inputs oneDNN does not use them.
         first, *rest = self.rnn.parameters()
         weights = [F.pad(first, (0, 1)), *rest]
         zeros = inputs.new_zeros(self.layers, inputs.shape[1], self.hiddens)
@@ -61,11 +81,10 @@ class MDRNN(_MDRNNBase):
 
 
 class MDRNNCell(_MDRNNBase):
-    """One step at a time, for acting and dreaming.
+    """M for one step at a time, as in acting and dreaming.
 
-    forward(action (B,A), latent (B,n), hidden) -> mus, sigmas, logpi, rs, ds, hidden: pass the new hidden state on to
-    the next step; start an episode from get_init_hidden. The hidden state is (h, c) of an LSTM, each (B,H), and (h,) of
-    a GRU; with several layers, each is (B, layers * H).
+    The hidden state is (h, c) of an LSTM or (h,) of a GRU, each (B, layers * H). An episode starts from
+    get_init_hidden.
     """
 
     def __init__(
@@ -76,37 +95,55 @@ class MDRNNCell(_MDRNNBase):
         self.deeper = nn.ModuleList(CELLS[cell][1](hiddens, hiddens) for _ in range(layers - 1))
 
     def get_init_hidden(self, batch: int) -> Hidden:
+        """Return the hidden state at the start of `batch` episodes: zeros."""
         zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
         return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
     def next_hidden(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
-        """The new hidden state alone: what a controller needs."""
-        x, news = torch.cat([action, latent], dim=-1), []
-        for cell, *state in zip([self.rnn, *self.deeper], *(part.split(self.hiddens, -1) for part in hidden)):
-            new = cell(x, tuple(state)) if self.cell == "lstm" else (cell(x, state[0]),)
-            news.append(new)
-            x = new[0]
-        return tuple(parts[0] if self.layers == 1 else torch.cat(parts, -1) for parts in zip(*news))
+        """Return the hidden state after a step, without predictions.
+
+        Args:
+            action: (B,A).
+            latent: (B,n).
+        """
+        x, states = torch.cat([action, latent], dim=-1), []
+        for cell, *state in zip([self.rnn, *self.deeper], *(tensor.split(self.hiddens, -1) for tensor in hidden)):
+            states.append(cell(x, tuple(state)) if self.cell == "lstm" else (cell(x, state[0]),))
+            x = states[-1][0]
+        if self.layers == 1:
+            return tuple(states[0])
+        return tuple(torch.cat(tensors, -1) for tensors in zip(*states))
 
     def last_layer(self, hidden: Hidden) -> Hidden:
-        """The hidden state of the last layer, each part (B,H): what the mixture, and a controller, is made from."""
-        return hidden if self.layers == 1 else tuple(part[:, -self.hiddens :] for part in hidden)
+        """Return the hidden state of the last layer, each tensor (B,H): the input of the head and of C."""
+        return hidden if self.layers == 1 else tuple(tensor[:, -self.hiddens :] for tensor in hidden)
 
     def forward(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> tuple:
+        """Predict the next step.
+
+        Args:
+            action: (B,A).
+            latent: (B,n).
+
+        Returns:
+            mus, sigmas (B,K,n), logpi (B,K), rewards (B,), logits of the terminals (B,), and the next hidden state.
+        """
         hidden = self.next_hidden(action, latent, hidden)
         return *self.head(self.last_layer(hidden)[0]), hidden
 
 
 def to_cell(mdrnn: MDRNN) -> MDRNNCell:
-    """The cell that does step by step what the network does to a sequence: the same weights."""
+    """Return the cell with the same weights, which does step by step what the network does to a sequence."""
     sizes = (mdrnn.latents, mdrnn.actions, mdrnn.hiddens, mdrnn.gaussians)
     cell = MDRNNCell(*sizes, mdrnn.cell, mdrnn.layers)
 
-    def renamed(name: str) -> str:
+    def cell_name(name: str) -> str:
         kind, _, layer = name.partition("_l")
         return kind if layer == "0" else f"deeper.{int(layer) - 1}.{kind.removeprefix('rnn.')}"
 
-    weights = {renamed(name) if name.startswith("rnn.") else name: w for name, w in mdrnn.state_dict().items()}
+    weights = {
+        cell_name(name) if name.startswith("rnn.") else name: weight for name, weight in mdrnn.state_dict().items()
+    }
     cell.load_state_dict(weights)
     return cell.to(mdrnn.gmm_linear.weight.device)
 
@@ -114,13 +151,13 @@ def to_cell(mdrnn: MDRNN) -> MDRNNCell:
 def gmm_loss(
     latent_next_obs: torch.Tensor, mus: torch.Tensor, sigmas: torch.Tensor, logpi: torch.Tensor, reduce: bool = True
 ) -> torch.Tensor:
-    """Negative log-likelihood of latents under a mixture of diagonal Gaussians (paper, section 2.3).
+    """Return the negative log-likelihood of latents under a mixture of diagonal Gaussians (paper, section 2.3), nats.
 
     Args:
         latent_next_obs: (..., n).
         mus, sigmas: (..., K, n); sigmas are standard deviations.
-        logpi: (..., K), normalised.
-        reduce: the mean over all leading dimensions, else one value for each.
+        logpi: (..., K), normalized.
+        reduce: whether to return the mean over all leading dimensions; else one value for each.
     """
     distance = (latent_next_obs.unsqueeze(-2) - mus) / sigmas
     constant = 0.5 * mus.shape[-1] * float(np.log(2 * np.pi))
@@ -188,11 +225,11 @@ def sum_losses(
 
 
 def mean_losses(sums: dict, latent_size: int, include_reward: bool) -> dict:
-    """Return gmm, bce, mse and loss as get_loss has them, from what sum_losses gave, of one batch or added up."""
+    """Return gmm, bce, mse and loss, as get_loss does, from the sums of sum_losses over one or more batches."""
     means = {"gmm": sums["gmm"] / sums["valid"], "bce": sums["bce"] / sums["steps"], "mse": sums["mse"] / sums["steps"]}
     return means | {"loss": sum(means.values()) / loss_scale(latent_size, include_reward)}
 
 
 def loss_scale(latent_size: int, include_reward: bool) -> int:
-    """Return what the sum of the terms is divided by: the numbers that M predicts at a step."""
+    """Return what the sum of gmm, bce and mse is divided by: how many numbers M predicts per step."""
     return latent_size + (2 if include_reward else 1)

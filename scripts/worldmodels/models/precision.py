@@ -4,12 +4,12 @@ import re
 
 import torch
 
-# AMD's GPUs with matrix instructions for bfloat16: CDNA 1 to 4, RDNA 3 and 4. Their capability numbers tell less.
+# AMD's GPUs with matrix instructions for bfloat16: CDNA 1 to 4, RDNA 3 and 4. Their capability numbers do not say so.
 AMD_BFLOAT16 = re.compile(r"gfx(908|90a|9[45]\w|1[12]\w\w)\b")
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 in hardware; elsewhere it would be slower than float32.
+    """Return whether the device multiplies bfloat16 in hardware. Elsewhere bfloat16 is slower than float32.
 
     torch.cuda.is_bf16_supported() answers another question: it is true for emulation and asks about the current GPU.
     """

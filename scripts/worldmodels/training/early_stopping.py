@@ -1,11 +1,13 @@
-"""Early stopping."""
+"""Early stopping: when a loss has stopped to improve."""
+
+import math
 
 
 class EarlyStopping:
-    """Counts the epochs since the last improvement; `stop` once there were `patience` of them.
+    """Counts the epochs without improvement; `stop` is true after `patience` of them.
 
-    An improvement is a drop (mode "min") or rise ("max") beyond the threshold, which is a share of the best
-    value ("rel") or a number ("abs"), as in torch's ReduceLROnPlateau.
+    An improvement is a drop (mode "min") or a rise ("max") by more than the threshold, as in torch's ReduceLROnPlateau.
+    The threshold is a share of the best value ("rel") or an absolute number ("abs").
 
     Raises:
         ValueError: an unknown mode or threshold_mode.
@@ -24,23 +26,27 @@ class EarlyStopping:
 
     @property
     def stop(self) -> bool:
+        """Whether training should stop."""
         return self.num_bad_epochs >= self.patience
 
     def improves(self, value: float) -> bool:
-        if self.best in (float("inf"), float("-inf")):
-            return value == value
+        """Return whether the value is an improvement; NaN never is."""
+        if math.isinf(self.best):
+            return not math.isnan(value)
         margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1.0)
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
     def step(self, value: float) -> None:
-        """Take in an epoch's value; NaN is never an improvement."""
+        """Count an epoch with this value."""
         if self.improves(value):
             self.best, self.num_bad_epochs = value, 0
         else:
             self.num_bad_epochs += 1
 
     def state_dict(self) -> dict:
+        """Return the best value and the count."""
         return {"best": self.best, "num_bad_epochs": self.num_bad_epochs}
 
     def load_state_dict(self, state: dict) -> None:
+        """Restore what state_dict returned."""
         self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]

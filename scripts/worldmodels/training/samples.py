@@ -15,7 +15,7 @@ from worldmodels.storage.files import write_atomically
 
 @torch.inference_mode()
 def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, seed: int) -> None:
-    """Write two pictures: at most 8 held-out frames above their reconstructions, and decoded draws from the prior."""
+    """Write two pictures: up to 8 held-out frames above their reconstructions, and decoded draws from the prior."""
     folder.mkdir(parents=True, exist_ok=True)
     vae.eval()
     device = next(vae.parameters()).device
@@ -26,12 +26,12 @@ def save_samples(vae: VAE, test: ObservationDataset, folder: Path, epoch: int, s
     save_grid(folder / f"reconstruction_{epoch:04d}.png", torch.cat([images, reconst]), columns=len(frames))
     noise = seeding.generator(seed, "vae/prior").standard_normal((32, vae.latent_size))
     with user_network_code(vae):
-        drawn = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
-    save_grid(folder / f"sample_{epoch:04d}.png", drawn, columns=8)
+        samples = vae.decoder(torch.tensor(noise, dtype=torch.float32, device=device))
+    save_grid(folder / f"sample_{epoch:04d}.png", samples, columns=8)
 
 
 def save_grid(path: Path, images: torch.Tensor, columns: int) -> None:
-    """Images (N,C,H,W) in [0,1] as a PNG of rows of `columns`."""
+    """Write images (N,C,H,W) in [0,1] as one PNG with this number of columns."""
     pixels = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = [np.concatenate(list(pixels[i : i + columns]), axis=1) for i in range(0, len(pixels), columns)]
     picture = np.concatenate(rows, axis=0)
