@@ -25,7 +25,7 @@ def brownian_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, r
     for t, step in enumerate(rng.normal(0.0, 0.2, walk.shape)):
         position = np.clip(position + step, -1.0, 1.0)
         walk[t] = position
-    return codec.middle + codec.reach * walk
+    return codec.center + codec.half_range * walk
 
 
 def ou_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollouts: RolloutsConfig) -> np.ndarray:
@@ -33,8 +33,8 @@ def ou_actions(codec: ActionCodec, steps: int, rng: np.random.Generator, rollout
 
     Each episode's own mean is half a standard deviation off, so that some episodes are slow and some are fast.
     """
-    mean = per_action(rollouts.ou_mean, codec.middle, "rollouts.ou_mean")
-    sigma = per_action(rollouts.ou_sigma, codec.reach / 2, "rollouts.ou_sigma")
+    mean = per_action(rollouts.ou_mean, codec.center, "rollouts.ou_mean")
+    sigma = per_action(rollouts.ou_sigma, codec.half_range / 2, "rollouts.ou_sigma")
     mean = mean + 0.5 * sigma * rng.normal(size=mean.shape)
     return mean + sigma * walk_noise(rng, steps, len(mean), rollouts.ou_theta)
 
@@ -51,8 +51,8 @@ def walk_noise(rng: np.random.Generator, steps: int, size: int, theta: float) ->
 
 def check_noise(rollouts: RolloutsConfig, codec: ActionCodec) -> None:
     """Raise UserError if ou_mean or ou_sigma does not suit the actions: not only at the first episode under ou."""
-    per_action(rollouts.ou_mean, codec.middle, "rollouts.ou_mean")
-    per_action(rollouts.ou_sigma, codec.reach, "rollouts.ou_sigma")
+    per_action(rollouts.ou_mean, codec.center, "rollouts.ou_mean")
+    per_action(rollouts.ou_sigma, codec.half_range, "rollouts.ou_sigma")
 
 
 def per_action(values: list[float], default: np.ndarray, key: str) -> np.ndarray:
@@ -120,6 +120,6 @@ def make_driver(space: gym.Space, rollouts: RolloutsConfig, seed: int, episode: 
         return PlannedDriver(plan_actions(space, rollouts, seed, episode))
     if agent is None:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
-    sigma = per_action(rollouts.ou_sigma, ActionCodec(space).reach / 2, "rollouts.ou_sigma")
+    sigma = per_action(rollouts.ou_sigma, ActionCodec(space).half_range / 2, "rollouts.ou_sigma")
     noise = walk_noise(rng, rollouts.seq_len, len(sigma), rollouts.ou_theta)
     return agent.driver(space, rng.uniform(0, rollouts.agent_noise) * sigma * noise)

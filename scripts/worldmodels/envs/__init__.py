@@ -1,6 +1,6 @@
-"""Environments as V and C meet them: lanes of seeded episodes, frames, actions as vectors, and the seeds of everything.
+"""Environments: lanes of seeded episodes, frames for V, actions as vectors, and the seeds of a run.
 
-Two backends, gymnasium and EnvPool, give the same interface. What plays in them belongs elsewhere.
+The backends gymnasium and EnvPool have the same interface. Code that plays episodes belongs to the later packages.
 """
 
 from worldmodels import lazily

@@ -1,5 +1,6 @@
-"""What steps the environment: gymnasium or EnvPool."""
+"""The choice between the two backends that step environments: gymnasium and EnvPool."""
 
+import importlib.metadata
 import importlib.util
 import json
 import warnings
@@ -13,10 +14,12 @@ from worldmodels.runtime.log import log
 
 
 def choose_backend(env: EnvConfig) -> str:
-    """`envpool` or `gymnasium`, as the configuration and this machine have it.
+    """Return `envpool` or `gymnasium`.
+
+    With env.backend: auto that is EnvPool if it is installed and knows the environment.
 
     Raises:
-        UserError: EnvPool is asked for but is not installed, or does not know the environment.
+        UserError: env.backend is envpool, but EnvPool is not installed or does not know the environment.
     """
     if is_gymnasium_certain(env):
         return "gymnasium"
@@ -27,28 +30,26 @@ def choose_backend(env: EnvConfig) -> str:
             )
         return "gymnasium"
     known, reason = is_known_to_envpool(env.id), reason_against_envpool(env)
-    if env.backend == "envpool":
-        if known and not reason:
-            return "envpool"
-        what = f"{env.id} with {reason}" if reason else env.id
-        raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {what}")
+    if env.backend == "envpool" and (reason or not known):
+        found = f"{env.id} with {reason}" if reason else env.id
+        raise UserError(f"env.backend: expected an environment that EnvPool knows and shows as images, found {found}")
     return "envpool" if known else "gymnasium"
 
 
-def is_known_to_envpool(name: str) -> bool:
-    """Whether EnvPool, which has to be installed, has this environment and shows it as pictures."""
+def is_known_to_envpool(env_id: str) -> bool:
+    """Return whether EnvPool, which must be installed, has this environment and shows it as uint8 pictures."""
     import envpool
 
-    if name not in envpool.list_all_envs():
+    if env_id not in envpool.list_all_envs():
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        space = envpool.make_spec(name).observation_space
+        space = envpool.make_spec(env_id).observation_space
     return is_image(space) and space.dtype == np.uint8
 
 
 def log_backend(env: EnvConfig) -> None:
-    """Log why EnvPool, which would be faster, is not used, or that it does not run the module of env.import."""
+    """Log why the faster EnvPool is not used, or that EnvPool does not run the module of env.import."""
     if env.backend == "gymnasium" or importlib.util.find_spec("envpool") is None or not is_known_to_envpool(env.id):
         return
     reason = reason_against_envpool(env) or ("env.import" if env.import_ else "")
@@ -62,11 +63,11 @@ def log_backend(env: EnvConfig) -> None:
 
 
 def package_versions(backend: str) -> dict[str, str]:
-    """The versions that the frames depend on."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("gymnasium", *(["envpool"] if backend == "envpool" else []))}
+    """Return the versions of the packages that draw the frames, by name."""
+    names = ["gymnasium", "envpool"] if backend == "envpool" else ["gymnasium"]
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def describe_env(env: EnvConfig) -> str:
-    return f"{env.id}{json.dumps(env.kwargs) if env.kwargs else ''}"
+    """Return the environment's id, followed by its arguments as JSON if there are any."""
+    return env.id + json.dumps(env.kwargs) if env.kwargs else env.id

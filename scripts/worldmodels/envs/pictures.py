@@ -1,20 +1,21 @@
-"""Pictures of an environment, as its observations or its rendering give them, as uint8 frames of one size."""
+"""Pictures that an environment observes or renders, converted to uint8 frames of one shape."""
 
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-# Below this highest value, integers are the codes of a board, such as 0: empty, 1: wall, and no brightness.
-CODES = 16
+# Integers that all lie below this are codes, such as 0 for empty and 1 for a wall, and no brightness.
+MIN_BRIGHTNESS_RANGE = 16
 EXPECTED = "a picture of shape (H, W, 3), (H, W, 1) or (H, W) with values 0 to 255, or floats from 0 to 1,"
 
 
 class PictureError(Exception):
-    """What came is no picture.
+    """A value is no picture.
 
     Attributes:
-        expected, found: in words.
+        expected: the value that was expected, in words.
+        found: the value, in words.
     """
 
     def __init__(self, expected: str, found: str) -> None:
@@ -23,49 +24,71 @@ class PictureError(Exception):
 
 
 def is_image(space: gym.Space) -> bool:
-    """Whether observations are pictures: shaped (H, W, 3), (H, W, 1) or, of uint8 only, (H, W).
+    """Return whether observations of this space are pictures.
 
-    Values are uint8, or floats in a Box from 0 to 1 or from 0 to 255.
+    Pictures have the shape (H, W, 3) or (H, W, 1), and values that are uint8, or floats in a Box from 0 to 1 or from 0
+    to 255. Pictures of uint8 may also have the shape (H, W).
     """
     if not isinstance(space, gym.spaces.Box):
         return False
-    shaped = len(space.shape) == 3 and space.shape[2] in (1, 3)
+    has_channels = len(space.shape) == 3 and space.shape[2] in (1, 3)
     if space.dtype == np.uint8:
-        return shaped or len(space.shape) == 2
-    floats = np.issubdtype(space.dtype, np.floating)
-    return shaped and floats and (space.low == 0).all() and ((space.high == 1).all() or (space.high == 255).all())
+        return has_channels or len(space.shape) == 2
+    if not has_channels or not np.issubdtype(space.dtype, np.floating):
+        return False
+    return bool((space.low == 0).all() and ((space.high == 1).all() or (space.high == 255).all()))
 
 
 def are_codes(space: gym.Space) -> bool:
-    """Whether the values of an image space are too few for brightness, as those of a board of codes."""
-    return space.dtype == np.uint8 and bool((space.high < CODES).all())
+    """Return whether the values of an image space are codes: too few for brightness, as on a board game's board."""
+    return space.dtype == np.uint8 and bool((space.high < MIN_BRIGHTNESS_RANGE).all())
 
 
 class Pictures:
-    """Turns what an environment gives into frames (H, W) or (H, W, C) uint8, C 1 or 3, all of one shape.
+    """Converts an environment's pictures to frames (H, W) or (H, W, C) uint8, C 1 or 3, all of one shape.
 
-    uint8 is taken as it is, other integers from 0 to 255 too, True as 255; the alpha of a rendered picture is dropped,
-    and a list of a single rendered picture is that picture. Floats go by the bounds of the space. Without such bounds
-    the first picture that is not black decides whether they reach to 1 or to 255, for all that follow.
+    Integers from 0 to 255 keep their values. True becomes 255. Floats are scaled by the upper bound of the space.
+    Without that bound the first picture that is not black decides whether this picture and all later ones reach to 1 or
+    to 255. A rendered picture loses its alpha channel. A list of one rendered picture is that picture.
 
     Args:
-        space: of the observations, where these are the pictures; None where they are rendered.
+        space: of the observations if these are the pictures; None if the pictures are rendered.
+
+    Attributes:
+        rendered: whether the pictures are rendered.
+        shape: of the pictures; None before the first rendered one.
+        high: the highest value of floats; None while it is unknown.
+        binary: whether the space says that its integers are 0 and 1.
     """
 
     def __init__(self, space: gym.spaces.Box | None) -> None:
         self.rendered = space is None
         self.shape: tuple[int, ...] | None = None if space is None else space.shape
-        self.high: float | None = None  # of floats
+        self.high: float | None = None
         if space is not None and np.issubdtype(space.dtype, np.floating):
             self.high = float(space.high.max())
         self.binary = space is not None and space.dtype == np.uint8 and bool((space.high == 1).all())
 
     def read(self, value: Any) -> np.ndarray:
-        """The frame that a value stands for.
+        """Return the frame of an observation or of a rendered picture.
 
         Raises:
-            PictureError: it is none, or not like those before.
+            PictureError: the value is no picture, or has another shape or range than those before.
         """
+        picture = self.to_array(value)
+        has_channels = picture.ndim == 3 and picture.shape[2] in (1, 3)
+        if not (picture.ndim == 2 or has_channels) or not picture.size:
+            channels_first = picture.ndim == 3 and picture.shape[0] in (1, 3, 4)
+            raise PictureError(EXPECTED, describe_value(picture) + (", channels first" if channels_first else ""))
+        if self.shape is None:
+            self.shape = picture.shape
+        if picture.shape != self.shape:
+            source = "as of the first one" if self.rendered else "as the observation space says"
+            raise PictureError(f"a picture of shape {self.shape}, {source},", describe_value(picture))
+        return self.to_uint8(picture)
+
+    def to_array(self, value: Any) -> np.ndarray:
+        """Return a value as an array, without a surrounding list and without an alpha channel if it is rendered."""
         if self.rendered and isinstance(value, (list, tuple)) and len(value) == 1:
             value = value[0]
         if hasattr(value, "__array__") and not isinstance(value, np.generic):
@@ -74,17 +97,14 @@ class Pictures:
             raise PictureError(EXPECTED, describe_value(value))
         if self.rendered and value.ndim == 3 and value.shape[2] == 4:
             value = value[..., :3]
-        if not (value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3))) or not value.size:
-            first = value.ndim == 3 and value.shape[0] in (1, 3, 4)
-            raise PictureError(EXPECTED, describe_value(value) + (", channels first" if first else ""))
-        if self.shape is None:
-            self.shape = value.shape
-        if value.shape != self.shape:
-            words = "as the observation space says" if not self.rendered else "as of the first one"
-            raise PictureError(f"a picture of shape {self.shape}, {words},", describe_value(value))
-        return self.to_uint8(value)
+        return value
 
     def to_uint8(self, value: np.ndarray) -> np.ndarray:
+        """Return a picture of the right shape as uint8.
+
+        Raises:
+            PictureError: its values are no brightness from 0 to `high`.
+        """
         if value.dtype == np.uint8 and not self.binary:
             return value
         if value.dtype == bool or (self.binary and value.max() <= 1):
@@ -96,14 +116,14 @@ class Pictures:
         low, high = float(value.min()), float(value.max())
         if self.high is None and high > 0:
             self.high = 1.0 if high <= 1.0 else 255.0
-        most = self.high or 255.0
-        if low < 0 or high > most * (1 + 1e-6):
-            raise PictureError(f"floats from 0 to {most:g}, as in the pictures before,", describe_value(value))
-        return np.rint(np.minimum(value, most) * (255.0 / most)).astype(np.uint8)
+        limit = self.high or 255.0
+        if low < 0 or high > limit * (1 + 1e-6):
+            raise PictureError(f"floats from 0 to {limit:g}, as in the pictures before,", describe_value(value))
+        return np.rint(np.minimum(value, limit) * (255.0 / limit)).astype(np.uint8)
 
 
 def describe_value(value: Any) -> str:
-    """A value in a few words: None, a number, or an array's shape, type and range."""
+    """Return a few words about a value: an array's shape, type and range, a list's length, or the value itself."""
     if isinstance(value, np.ndarray):
         text = f"an array of shape {value.shape} and type {value.dtype}"
         if value.size and np.issubdtype(value.dtype, np.number) and value.dtype != np.uint8:

@@ -1,7 +1,8 @@
-"""Whether an environment goes the same way after a reset as when it is new, whatever it played before.
+"""Whether an environment can be reset and used again for another episode.
 
-Gymnasium asks for it, but some keep something. MinAtar keeps its last action, which may be repeated in the first step
-of the next episode: an episode would depend on those that its worker played before. So each episode gets a new one.
+Gymnasium requires that a reset forgets the earlier episodes, but some environments keep something. MinAtar keeps its
+last action, which may be repeated in the first step of the next episode. An episode would then depend on the episodes
+that its worker has played before. Such environments are made anew for each episode.
 """
 
 import hashlib
@@ -20,71 +21,89 @@ if TYPE_CHECKING:
     from worldmodels.envs.instances import Instance
 
 
-SEEDS = 11, 12, 13  # of the episodes that are tried
-STEPS = 8  # of each
-MOST = 20_000  # parts that are looked at
+SEEDS = 11, 12, 13  # of the trial episodes
+STEPS = 8  # of each trial episode
+MAX_VALUES = 20_000  # of an environment that are compared
 PLAIN = (NoneType, bool, int, float, complex, str, bytes, np.generic)
 
 
 def is_built_on_box2d(env: gym.Env) -> bool:
-    """Whether the environment keeps a Box2D world, whose order of contacts outlives a reset and cannot be looked at."""
-    parts = getattr(env.unwrapped, "__dict__", {}).values()
-    return any(type(part).__module__.partition(".")[0] == "Box2D" for part in parts)
+    """Return whether the environment has a Box2D world.
+
+    The order of a world's contacts survives a reset, and Python cannot see it.
+    """
+    attributes = getattr(env.unwrapped, "__dict__", {}).values()
+    return any(type(value).__module__.partition(".")[0] == "Box2D" for value in attributes)
 
 
 def find_memory(instance: "Instance", actions: list) -> str:
-    """What a new environment keeps from one episode to the next, in words; nothing if it keeps nothing.
+    """Return what an environment keeps from one episode to the next.
 
-    Plays a short episode three times, when the environment is new and after two others. What Python can see of the
-    environment after the last two resets has to be the same, and what the three episodes give, too. It is not asked to
-    look as when it was new, since many environments make a part when they first need it.
+    One short episode is played three times: in the new environment, and after each of two other episodes. The values
+    that Python can see in the environment must be the same after the second and the third reset. The results of all
+    three episodes must be the same. The values after the first reset are not compared, because many environments make
+    a part of themselves only when they first need it.
 
     Args:
         instance: new, and without a Box2D world.
-        actions: of the environment, STEPS of them.
+        actions: STEPS actions of the environment.
+
+    Returns:
+        The path of a value that differs, or a sentence; "" if nothing differs.
     """
-    _, new = episode(instance, SEEDS[0], actions)
-    episode(instance, SEEDS[1], actions[: STEPS // 2])
-    before, second = episode(instance, SEEDS[0], actions)
-    episode(instance, SEEDS[2], actions[::-1][: STEPS - 1])
-    after, third = episode(instance, SEEDS[0], actions)
-    for path in before | after:
-        if before.get(path) != after.get(path):
+    _, first_results = play_trial(instance, SEEDS[0], actions)
+    play_trial(instance, SEEDS[1], actions[: STEPS // 2])
+    second_values, second_results = play_trial(instance, SEEDS[0], actions)
+    play_trial(instance, SEEDS[2], actions[::-1][: STEPS - 1])
+    third_values, third_results = play_trial(instance, SEEDS[0], actions)
+    for path in second_values | third_values:
+        if second_values.get(path) != third_values.get(path):
             return path
-    return "" if new == second == third else "something, since the same seed and actions give another episode"
+    if first_results == second_results == third_results:
+        return ""
+    return "something, since the same seed and actions give another episode"
 
 
-def episode(instance: "Instance", seed: int, actions: list) -> tuple[dict[str, str], list[tuple]]:
-    """The environment's parts after the reset, and what each step gave."""
-    results = [(instance.reset(seed).tobytes(),)]
-    parts = snapshot(instance.env)
+def play_trial(instance: "Instance", seed: int, actions: list) -> tuple[dict[str, str], list[tuple]]:
+    """Play an episode with these actions, or until it ends.
+
+    Returns:
+        The environment's values after the reset, see `list_values`, and the results of the reset and of each step.
+    """
+    results: list[tuple] = [(instance.reset(seed).tobytes(),)]
+    values = list_values(instance.env)
     for action in actions:
-        frame, *others = instance.step(action)
-        results.append((frame.tobytes(), *others))
-        if any(others[1:]):
+        frame, reward, terminated, truncated = instance.step(action)
+        results.append((frame.tobytes(), reward, terminated, truncated))
+        if terminated or truncated:
             break
-    return parts, results
+    return values, results
 
 
-def snapshot(root: Any) -> dict[str, str]:
-    """The plain values that make up an object, by their paths; of what Python cannot look into, the type."""
-    parts: dict[str, str] = {}
-    seen: dict[int, Any] = {}  # the objects, so that none of them ends and leaves its number to another
+def list_values(root: Any) -> dict[str, str]:
+    """Return the plain values inside of an object as text, by their paths. Other objects are named by their type."""
+    values: dict[str, str] = {}
+    visited: dict[int, Any] = {}  # keeps the objects alive, so that their ids stay unique
     queue = deque([(root, type(root).__name__)])
-    while queue and len(parts) < MOST:
+    while queue and len(values) < MAX_VALUES:
         value, path = queue.popleft()
         try:
-            parts[path], inside = look(value)
-        except Exception:  # of code that is not ours, such as a __repr__
-            parts[path], inside = type(value).__qualname__, []
-        if inside and id(value) not in seen:
-            seen[id(value)] = value
-            queue += [(part, f"{path}{name}") for name, part in inside]
-    return parts
+            values[path], members = describe_object(value)
+        except Exception:  # raised by code that is not ours, such as a __repr__
+            values[path], members = type(value).__qualname__, []
+        if members and id(value) not in visited:
+            visited[id(value)] = value
+            queue += [(member, f"{path}{name}") for name, member in members]
+    return values
 
 
-def look(value: Any) -> tuple[str, list[tuple[str, Any]]]:
-    """A plain value as text, or the type of an object, and the parts of a container or of an object by their names."""
+def describe_object(value: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """Return a text for a value, and its members by their names if it is a container or an object.
+
+    Returns:
+        The value itself as text if it is plain, the digest of an array, the state of a random generator, or the name of
+        the type; and pairs (name, member), such as ("[3]", ...) or (".speed", ...).
+    """
     kind = type(value).__qualname__
     if isinstance(value, PLAIN):
         return repr(value), []
@@ -97,11 +116,11 @@ def look(value: Any) -> tuple[str, list[tuple[str, Any]]]:
     if isinstance(value, random.Random):
         return repr(value.getstate()), []
     if isinstance(value, (type, ModuleType, gym.Space)) or callable(value):
-        return kind, []  # a space keeps a generator of its own, for sample() alone
+        return kind, []  # a space's only changing value is its generator, which only sample() uses
     if isinstance(value, (set, frozenset)):
-        return repr(sorted(repr(part) for part in value)), []
+        return repr(sorted(repr(member) for member in value)), []
     if isinstance(value, Mapping):
-        return kind, [(f"[{key!r}]", part) for key, part in islice(value.items(), MOST)]
+        return kind, [(f"[{key!r}]", member) for key, member in islice(value.items(), MAX_VALUES)]
     if isinstance(value, (list, tuple, deque)):
-        return kind, [(f"[{number}]", part) for number, part in enumerate(islice(value, MOST))]
-    return kind, [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
+        return kind, [(f"[{number}]", member) for number, member in enumerate(islice(value, MAX_VALUES))]
+    return kind, [(f".{name}", member) for name, member in getattr(value, "__dict__", {}).items()]

@@ -1,38 +1,45 @@
-"""Every random number of a run, from its identity: the run's seed, the purpose and the index.
+"""The seeds of a run. Each follows from the run's seed, a purpose and an index.
 
-Nothing is seeded by a worker, a shard or an order of events, so any number of cores gives the same numbers.
+No seed depends on a worker, a shard or the order of events, so a run draws the same numbers on any number of cores.
 """
 
 import zlib
 
 import numpy as np
 
-# Environment seeds of the four purposes lie in disjoint ranges of this width: a controller is never
-# validated or tested on a track it was trained on.
+# The tracks of the four purposes have seeds in disjoint ranges of this width. So a controller is never validated or
+# tested on a track of its training.
 RANGE_WIDTH = 2**29
 RANGE_NUMBERS = {"rollouts": 0, "training": 1, "validation": 2, "evaluation": 3}
 
 
 def seed_sequence(seed: int, purpose: str, *index: int) -> np.random.SeedSequence:
+    """Return numpy's seed for this purpose and index, independent of all others."""
     return np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *index])
 
 
 def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """A numpy generator for this purpose and index, independent of all others."""
+    """Return a numpy generator for this purpose and index, independent of all others."""
     return np.random.Generator(np.random.PCG64(seed_sequence(seed, purpose, *index)))
 
 
 def integer_seed(seed: int, purpose: str, *index: int) -> int:
-    """A seed in [0, 2**29) for libraries that want an integer."""
+    """Return a seed in [0, 2**29) for this purpose and index, for libraries that take an integer."""
     return int(seed_sequence(seed, purpose, *index).generate_state(1)[0] % RANGE_WIDTH)
 
 
 def track_seed(seed: int, purpose: str, *index: int) -> int:
-    """The environment seed of an episode of `rollouts`, `training` or `validation`, in that purpose's range."""
+    """Return the environment seed of an episode.
+
+    Args:
+        seed: of the run.
+        purpose: `rollouts`, `training` or `validation`. The seed lies in the range of this purpose.
+        index: of the episode.
+    """
     return RANGE_NUMBERS[purpose] * RANGE_WIDTH + integer_seed(seed, f"track/{purpose}", *index)
 
 
 def evaluation_seeds(num_episodes: int) -> list[int]:
-    """The held-out seeds of the official test: the same for every run, so that scores can be compared."""
+    """Return the held-out seeds of the official test. They are the same in every run, so scores can be compared."""
     first = RANGE_NUMBERS["evaluation"] * RANGE_WIDTH
     return list(range(first, first + num_episodes))

@@ -17,13 +17,13 @@ class Player(Protocol):
 
 
 @dataclass
-class Process:
-    """What a process keeps between its tasks."""
+class ProcessPlayer:
+    """The player of this process."""
 
     player: Player | None = None
 
 
-THIS_PROCESS = Process()
+PROCESS_PLAYER = ProcessPlayer()
 
 
 def start_player(number: int, load: Callable[..., Player], *arguments: Any) -> Callable[[], None]:
@@ -37,11 +37,11 @@ def start_player(number: int, load: Callable[..., Player], *arguments: Any) -> C
         The function that closes the player's environments. The worker calls it when it ends.
     """
     player = load(number, *arguments)
-    THIS_PROCESS.player = player
+    PROCESS_PLAYER.player = player
     return player.close
 
 
 def run_with_player(task: Callable[..., Any], *arguments: Any) -> Any:
     """Return task(player, *arguments), with the player that `start_player` loaded in this process."""
-    assert THIS_PROCESS.player is not None, "the worker pool has no player"
-    return task(THIS_PROCESS.player, *arguments)
+    assert PROCESS_PLAYER.player is not None, "the worker pool has no player"
+    return task(PROCESS_PLAYER.player, *arguments)
