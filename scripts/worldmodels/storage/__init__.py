@@ -1,6 +1,6 @@
 """Files that are either whole or absent: JSON, NumPy archives, checkpoints, and states that a stopped stage continues.
 
-Nothing is ever unpickled. Which folder a file lies in is said elsewhere.
+No code in a file is ever run (no pickle). The names of files and folders are in runtime/paths.py.
 """
 
 from worldmodels import lazily

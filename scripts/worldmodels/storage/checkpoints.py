@@ -1,7 +1,7 @@
 """Checkpoints: torch files of tensors and plain values, read without unpickling code."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import torch
 
@@ -11,31 +11,41 @@ from worldmodels.storage.files import write_atomically, write_json
 
 
 class ErrorKeepingFile:
-    """A binary file for torch.save, which turns a full disk into an error without a reason: here it is kept."""
+    """A binary file for torch.save that keeps the error of a write.
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.error = file, None
+    torch.save turns the error of a full disk into one without a reason.
+    """
 
-    def write(self, part) -> int:
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write bytes, and keep an error."""
         try:
-            return self.file.write(part)
+            return self.file.write(data)
         except OSError as error:
             self.error = error
             raise
 
     def flush(self) -> None:
+        """Flush the file."""
         self.file.flush()
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
-    """torch.save, atomically."""
+    """Write a checkpoint as torch.save does, atomically.
 
-    def write(file: Any) -> None:
+    Raises:
+        UserError: the file cannot be written.
+    """
+
+    def write(file: IO[bytes]) -> None:
         stream = ErrorKeepingFile(file)
         try:
             torch.save(content, stream)
         except RuntimeError:
-            if stream.error:
+            if stream.error is not None:
                 raise stream.error from None
             raise
 
@@ -43,7 +53,11 @@ def save_checkpoint(path: str | Path, content: dict) -> None:
 
 
 def load_checkpoint(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
-    """A dictionary written by `save`, its tensors on the CPU; no code in the file is ever run.
+    """Return a dictionary written by `save_checkpoint`, its tensors on the CPU. No code in the file is ever run.
+
+    Args:
+        path: the file.
+        keys: what it must hold.
 
     Raises:
         UserError: the file is missing, damaged, holds anything but tensors and plain values, or lacks a key.
@@ -64,17 +78,18 @@ def load_checkpoint(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
 
 
 def check_models(path: str | Path, saved: dict, name: str, models: dict[str, tuple[str, str | Path]]) -> None:
-    """Refuse a model that was made with another model than the one that is to work with it.
+    """Check that a model was trained with the models that it is to work with.
 
-    A copy and a link have the digest of their original. Checkpoints from before digests were kept pass.
+    A copy or a link has the digest of its original. Checkpoints of earlier versions hold no digests and pass.
 
     Args:
-        path, saved: the checkpoint and its content.
-        name: what it holds: M or C.
-        models: stage -> (the name of its model, its file): what this one should have been made with.
+        path: the checkpoint.
+        saved: its content.
+        name: the model that it holds: M or C.
+        models: stage -> (the name of the stage's model, its file), of the models that it is to work with.
 
     Raises:
-        UserError: a file's digest is not the one in the checkpoint.
+        UserError: the digest of a file is not the one in the checkpoint.
     """
     for stage, (model, file) in models.items():
         if saved.get(stage) not in (None, file_digest(file)):
@@ -82,21 +97,29 @@ def check_models(path: str | Path, saved: dict, name: str, models: dict[str, tup
 
 
 def write_best(
-    folder: str | Path, best: dict, history: list[dict] | None = None, origin: dict | None = None, **more: str
+    folder: str | Path,
+    best: dict,
+    history: list[dict] | None = None,
+    origin: dict | None = None,
+    **texts: str,
 ) -> None:
-    """best.tar and, last, the small best.json that later stages watch: its digest, numbers, origin and history.
+    """Write best.tar and then best.json, the small summary that later stages watch.
+
+    The summary holds the digest of best.tar, the numbers and texts in it, the origin and the history.
 
     Args:
-        more: what best.json says besides.
+        folder: where to write.
+        best: the content of best.tar.
+        history: the rows of the training's history.
+        origin: see identity.product_origin.
+        texts: further entries of best.json.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     folder = Path(folder)
     save_checkpoint(folder / "best.tar", best)
-    numbers = {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
-    summary = {
-        "sha256": file_digest(folder / "best.tar"),
-        **numbers,
-        **more,
-        **(origin or {}),
-        "history": history or [],
-    }
+    summary = {"sha256": file_digest(folder / "best.tar")}
+    summary |= {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
+    summary |= {**texts, **(origin or {}), "history": history or []}
     write_json(folder / "best.json", summary)

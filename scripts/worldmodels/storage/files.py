@@ -10,14 +10,18 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from worldmodels.runtime import locks
 from worldmodels.runtime.errors import UserError
 
 
 def prepare_folder(path: str | Path) -> None:
-    """Make the folder, and make sure now, not after hours of work, that files can be written there."""
+    """Create a folder, and check that files can be written there, before hours of work depend on it.
+
+    Raises:
+        UserError: the folder cannot be created or written to.
+    """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
@@ -26,19 +30,25 @@ def prepare_folder(path: str | Path) -> None:
 
 
 def claim_folder(path: str | Path, unit: str = "") -> None:
-    """Prepare a stage's folder and claim it, or a unit of it, for this program alone. See `locks.claim`.
+    """Prepare a stage's folder and claim it, or a unit of it, for this program alone; see `locks.claim`.
 
-    What killed programs left half-written there is removed.
+    Files that killed programs left half-written there are removed.
+
+    Raises:
+        UserError: the folder cannot be written to, or another program has claimed it.
     """
     prepare_folder(path)
     locks.claim(path, unit)
     locks.remove_leftovers(path)
 
 
-def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
-    """Call write(binary file) on a temporary sibling of path, fsync it and rename it to path.
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Call write(binary file) on a temporary sibling of path, fsync the sibling and rename it to path.
 
-    Any number of writers may do so at once: each has a sibling of its own, and the last to rename wins.
+    Several writers may work at once. Each has its own sibling, and the last one to rename wins.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     path = Path(path)
     temporary = None
@@ -49,22 +59,27 @@ def write_atomically(path: str | Path, write: Callable[[Any], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)  # while it is locked, and so nobody's leftover
+            os.replace(temporary, path)  # while it is locked, so that no process takes it for a leftover
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush the names in a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
-def open_temporary(path: Path) -> tuple[Path, Any]:
-    """Return a new hidden sibling of path, and the sibling opened and locked for writing."""
+def open_temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """Return the path of a new hidden sibling, and the sibling opened and locked for writing."""
     while True:
         temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
         file = open(temporary, "xb")  # noqa: SIM115
@@ -74,12 +89,21 @@ def open_temporary(path: Path) -> tuple[Path, Any]:
 
 
 def write_json(path: str | Path, content: dict) -> None:
+    """Write a dictionary as JSON, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     text = json.dumps(content, indent=1, sort_keys=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
-    """A dictionary written by `write_json`.
+    """Return a dictionary written by `write_json`.
+
+    Args:
+        path: the file.
+        keys: what it must hold.
 
     Raises:
         UserError: the file is missing, damaged or lacks a key.

@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -11,12 +11,21 @@ from worldmodels.storage.files import write_atomically
 
 
 def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
-    """An .npz file; the same arrays give the same bytes.
+    """Write an .npz file, atomically. The same arrays give the same bytes.
 
-    Deflate runs at level 1: on rendered frames it is three times faster than numpy's 6 and gives 80 % of its saving.
+    Deflate runs at level 1. On rendered frames, level 1 is three times as fast as numpy's level 6 and saves 80 % as many
+    bytes.
+
+    Args:
+        path: the file.
+        arrays: by their names.
+        compress: whether to deflate.
+
+    Raises:
+        UserError: the file cannot be written.
     """
 
-    def write(file: Any) -> None:
+    def write(file: IO[bytes]) -> None:
         method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
         with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
             for name, array in arrays.items():
@@ -27,7 +36,7 @@ def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = 
 
 
 def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays of these names.
+    """Return the arrays of these names.
 
     Raises:
         UserError: the file is missing, damaged, pickled or lacks a key.
@@ -42,5 +51,5 @@ def read_npz(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: expected an .npz file, found none") from None
     except UserError:
         raise
-    except Exception as error:  # zipfile, zlib and numpy have a dozen names for a damaged file
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen types of errors for a damaged file
         raise UserError(f"{path}: expected an .npz file of plain arrays, found a damaged one ({error})") from None
