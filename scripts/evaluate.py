@@ -60,8 +60,8 @@ def run_test(args: Namespace, run: RunConfig, env: EnvConfig, config: EvaluateCo
     identity, summaries = agent_identity(run.logdir, env)
     origin = product_origin(args, [*summaries, *(shards if config.shards > 1 else [])])
     seeds = seeding.evaluation_seeds(config.num_episodes)
-    played = [path for path in shards if Path(path).exists()]
-    episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, played=played)
+    shard_files = [path for path in shards if Path(path).exists()]
+    episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, shard_files=shard_files)
     result = summarize_test(run.logdir, env, episodes)
     write_json(f"{run.logdir}/eval.json", result | origin)
     log.info(

@@ -1,6 +1,6 @@
-"""The agent at work: V, M and C in the environment or in M's dream, the official test, and what is seen of both.
+"""The agent at work: V, M and C play in the environment or in M's dream, and take the official test.
 
-It plays with trained networks. It collects and trains nothing.
+Code here uses trained networks. It trains nothing and collects no rollouts.
 """
 
 from worldmodels import lazily

@@ -1,4 +1,4 @@
-"""The agent: V sees, M remembers, C acts (paper, section 2.4)."""
+"""The agent: V encodes frames, M keeps the hidden state, C acts (paper, section 2.4)."""
 
 from dataclasses import dataclass, field
 
@@ -22,9 +22,14 @@ from worldmodels.storage.checkpoints import check_models
 class WorldModel:
     """The trained V and M on one device.
 
-    env_steps: steps of the environment that they were trained on. logdir: where they are from. graphed: whether a GPU
-    can replay them as a graph, as far as is known; a V of one's own may wait for the GPU. digests: of their files, as
-    the checkpoint of a C that is trained with them keeps them: "vae" and "mdrnn".
+    Attributes:
+        vae: V.
+        cell: M, which takes one step at a time.
+        device: where both are.
+        env_steps: steps of the environment that they were trained on.
+        logdir: the run that trained them.
+        capturable: False after CUDA graph capture has failed, for example because a custom V waits for the GPU.
+        digests: of the files "vae" and "mdrnn". The checkpoint of a C that is trained with them keeps these.
     """
 
     vae: VAE
@@ -36,50 +41,63 @@ class WorldModel:
     digests: dict[str, str] = field(default_factory=dict)
 
     def features(self, names: str, z: torch.Tensor, hidden: Hidden) -> dict[str, torch.Tensor]:
-        """What ctrl.features names, by name, for a controller: z (B,n), h and c (B,H) of M's last layer."""
-        parts = dict(zip("hc", self.cell.last_layer(hidden)), z=z)
-        return {name: parts[name] for name in names}
+        """Return the tensors that a controller sees, by name.
+
+        Args:
+            names: see ctrl.features.
+            z: (B, n).
+            hidden: M's hidden state.
+
+        Returns:
+            Of these names: z (B, n), h and c (B, H) of M's last layer.
+        """
+        tensors = dict(zip("hc", self.cell.last_layer(hidden)), z=z)
+        return {name: tensors[name] for name in names}
 
     def squash(self, names: list[str], space: gym.Space) -> "Squash":
-        """What turns a controller's outputs into actions of this space.
+        """Return the function that turns a controller's outputs into actions of this space.
+
+        Args:
+            names: see ctrl.squash.
+            space: of the environment's actions.
 
         Raises:
-            UserError: M knows actions of another size, or the names do not suit the space.
+            UserError: M takes actions of another size, or the names do not suit the space.
         """
-        made = Squash(names, space, self.device)
-        if made.codec.size != self.cell.actions:
+        squash = Squash(names, space, self.device)
+        if squash.codec.size != self.cell.actions:
             raise UserError(
                 f"{self.logdir}/mdrnn/best.tar: expected an M that knows the environment's actions, {space}, as "
-                f"{made.codec.size} numbers, found {self.cell.actions}: it is of another environment"
+                f"{squash.codec.size} numbers, found {self.cell.actions}: it is of another environment"
             )
-        return made
+        return squash
 
 
 def load_world_model(logdir: str, device: torch.device) -> WorldModel:
-    """V and M from <logdir>.
+    """Load V and M from <logdir>.
 
     Raises:
         UserError: a checkpoint is missing or damaged, or M was trained with another V.
     """
     files = {stage: f"{logdir}/{stage}/best.tar" for stage in ("vae", "mdrnn")}
-    vae, saved = load_vae(files["vae"], device)
-    mdrnn, trained = load_mdrnn(files["mdrnn"], device)
-    if mdrnn.latents != saved["config"]["latent_size"]:
+    vae, saved_vae = load_vae(files["vae"], device)
+    mdrnn, saved_mdrnn = load_mdrnn(files["mdrnn"], device)
+    latent_size = saved_vae["config"]["latent_size"]
+    if mdrnn.latents != latent_size:
         raise UserError(
-            f"{logdir}/mdrnn/best.tar: expected latents of size {saved['config']['latent_size']} as V's, "
-            f"found {mdrnn.latents}"
+            f"{logdir}/mdrnn/best.tar: expected latents of size {latent_size} as V's, found {mdrnn.latents}"
         )
-    check_models(files["mdrnn"], trained, "M", {"vae": ("V", files["vae"])})
+    check_models(files["mdrnn"], saved_mdrnn, "M", {"vae": ("V", files["vae"])})
     cell = to_cell(mdrnn).eval().requires_grad_(False)
     digests = {stage: file_digest(file) for stage, file in files.items()}
-    return WorldModel(vae, cell, device, saved.get("env_steps", 0), logdir, digests=digests)
+    return WorldModel(vae, cell, device, saved_vae.get("env_steps", 0), logdir, digests=digests)
 
 
 def load_agent(logdir: str, device: torch.device) -> tuple[WorldModel, Controller, dict]:
-    """V and M, and C and its checkpoint, from <logdir>.
+    """Load V and M, and C and its checkpoint, from <logdir>.
 
     Raises:
-        UserError: a checkpoint is missing or damaged, or was made with other models than those beside it.
+        UserError: a checkpoint is missing or damaged, or was trained with other models than those beside it.
     """
     world = load_world_model(logdir, device)
     path = f"{logdir}/ctrl/best.tar"
@@ -90,9 +108,17 @@ def load_agent(logdir: str, device: torch.device) -> tuple[WorldModel, Controlle
 
 
 class Squash:
-    """Turns a controller's outputs (B, A) into encoded actions (B, A); see ctrl.squash and ActionCodec.
+    """Turns a controller's outputs (B, A) into encoded actions (B, A), see ActionCodec.
 
-    Of discrete and binary actions the codec alone decides.
+    Discrete and binary actions are snapped by the codec alone.
+
+    Args:
+        names: one per number of the action, one for all, or none for the default; see ctrl.squash.
+        space: of the environment's actions.
+        device: of the outputs.
+
+    Raises:
+        UserError: the names do not suit the space.
     """
 
     def __init__(self, names: list[str], space: gym.Space, device: torch.device) -> None:
@@ -100,17 +126,21 @@ class Squash:
         check_squash(names, self.codec.summary)
         if not self.codec.continuous:
             return
-        size, bounded = self.codec.size, self.codec.bounded
-        names = names * size if len(names) == 1 else names or ["tanh" if known else "clip" for known in bounded]
-        self.low, self.high = (torch.tensor(bound, device=device) for bound in (self.codec.low, self.codec.high))
-        self.scaled = torch.tensor([name == "tanh" for name in names], device=device)
-        self.bare = torch.tensor([name == "clip" for name in names], device=device)
+        if not names:
+            names = ["tanh" if bounded else "clip" for bounded in self.codec.bounded]
+        elif len(names) == 1:
+            names = names * self.codec.size
+        self.low = torch.tensor(self.codec.low, device=device)
+        self.high = torch.tensor(self.codec.high, device=device)
+        self.is_tanh = torch.tensor([name == "tanh" for name in names], device=device)
+        self.is_clip = torch.tensor([name == "clip" for name in names], device=device)
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the encoded actions (B, A) of these outputs (B, A)."""
         if not self.codec.continuous:
             return self.codec.snap(outputs)
-        wave = outputs.tanh()
-        # Without bounds, low and high are infinite and this is not a number: it is not chosen then.
-        scaled = self.low + (wave + 1) / 2 * (self.high - self.low)
-        clipped = torch.where(self.bare, outputs, wave)
-        return torch.maximum(torch.minimum(torch.where(self.scaled, scaled, clipped), self.high), self.low)
+        tanh = outputs.tanh()
+        # Where low and high are infinite this is NaN. The NaN is not used, since "tanh" needs bounds.
+        scaled = self.low + (tanh + 1) / 2 * (self.high - self.low)
+        unscaled = torch.where(self.is_clip, outputs, tanh)
+        return torch.maximum(torch.minimum(torch.where(self.is_tanh, scaled, unscaled), self.high), self.low)

@@ -1,4 +1,4 @@
-"""Dreams: M runs free, its own predictions fed back to it (paper, sections 2.3 and 4)."""
+"""Dreams: M runs free, and its predictions are fed back to it (paper, sections 2.3 and 4)."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,11 +20,15 @@ def sample_latent(
 ) -> torch.Tensor:
     """Draw the next latent from M's mixture at a temperature tau (paper, appendix A.2 and section 4.4).
 
-    The logits of pi are divided by tau and sigma is multiplied by sqrt(tau): 1 is M's own distribution, more is a
-    less certain world, and 0 the mean of the most likely Gaussian.
+    The logits of pi are divided by tau, and sigma is multiplied by sqrt(tau).
 
     Args:
-        mus, sigmas: (..., K, n). logpi: (..., K).
+        mus: (..., K, n), means of the K Gaussians.
+        sigmas: (..., K, n), standard deviations.
+        logpi: (..., K), log weights.
+        temperature: tau. 1 is M's own distribution. A higher one makes a less certain world. 0 gives the mean of the
+            most likely Gaussian.
+        generator: of the random numbers; None: torch's own.
 
     Returns:
         z (..., n).
@@ -35,16 +39,22 @@ def sample_latent(
         pi = (logpi / temperature).softmax(-1)
         chosen = torch.multinomial(pi.flatten(0, -2), 1, generator=generator).view(logpi.shape[:-1])
     index = chosen[..., None, None].expand(*chosen.shape, 1, mus.shape[-1])
-    mu, sigma = (part.gather(-2, index).squeeze(-2) for part in (mus, sigmas))
+    mu, sigma = (tensor.gather(-2, index).squeeze(-2) for tensor in (mus, sigmas))
     noise = torch.randn(mu.shape, generator=generator, device=mu.device)
     return mu + sigma * math.sqrt(temperature) * noise
 
 
 @dataclass
 class DreamStep:
-    """A step of a dream: the action (B,A) taken and what M made of it.
+    """A step of B dreams: the action and what M predicts.
 
-    latent (B,n) is what follows, drawn from mixture; reward (B,); terminal (B,) is its logit; hidden is M's new state.
+    Attributes:
+        action: (B, A).
+        mixture: of the next latent.
+        latent: (B, n), the next latent, drawn from the mixture.
+        reward: (B,).
+        terminal: (B,), logit of the episode's end.
+        hidden: M's next hidden state.
     """
 
     action: torch.Tensor
@@ -65,11 +75,19 @@ def dream(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Iterator[DreamStep]:
-    """Let M run free: every latent after the first is its own prediction.
+    """Let M run free: every latent after the first is drawn from its own prediction.
 
     Args:
-        latent: (B,n), where the dream starts. hidden: M's state before it.
-        policy: (step, z (B,n), M's state) -> action (B,A).
+        cell: M.
+        latent: (B, n), where the dreams start.
+        hidden: M's hidden state before that latent.
+        policy: policy(step, z (B, n), M's hidden state) -> action (B, A).
+        steps: length of the dreams.
+        temperature: see sample_latent.
+        generator: of the random numbers; None: torch's own.
+
+    Yields:
+        The steps.
     """
     for step in range(steps):
         action = policy(step, latent, hidden)
@@ -80,7 +98,7 @@ def dream(
 
 @torch.inference_mode()
 def hidden_after(mdrnn: MDRNN, actions: torch.Tensor, latents: torch.Tensor) -> Hidden:
-    """M's state after it has seen the steps: actions (L,B,A), latents (L,B,n)."""
+    """Return M's hidden state after it has seen L true steps: actions (L, B, A) and latents (L, B, n)."""
     cell = to_cell(mdrnn)
     hidden = cell.get_init_hidden(actions.shape[1])
     for action, latent in zip(actions, latents):

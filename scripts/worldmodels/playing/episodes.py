@@ -157,6 +157,8 @@ def play_episodes(
     z is V's mean, without noise, so an episode is a function of its seed and the weights.
 
     Args:
+        world: V and M.
+        lanes: of the environment, with the episodes' seeds.
         policy: policy(lanes, z=..., h=...) -> encoded actions (k, A). The features come by name: z (k, n), h and c
             (k, H). `lanes` are the alive ones (k,), or slice(None) where each lane keeps its row: with a width, and on
             a GPU. A GPU calls the policy only to capture it, so it must be a function of its arguments alone.

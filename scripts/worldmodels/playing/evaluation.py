@@ -1,7 +1,8 @@
-"""The official test, in gymnasium whatever the controller was trained in."""
+"""The official test. It plays in gymnasium, even if the controller was trained in EnvPool."""
 
+import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,8 @@ from worldmodels.storage.checkpoints import save_checkpoint
 from worldmodels.storage.files import read_json
 from worldmodels.storage.states import load_state
 
-# Episodes that a worker plays side by side. V's encoder takes 1.0 ms for a single frame, 0.2 ms for one of eight.
+# Episodes that a worker plays side by side. V's encoder takes 1.0 ms for a frame alone, and 0.2 ms per frame in a batch
+# of eight.
 WIDTH = 8
 
 
@@ -46,6 +48,9 @@ class AgentPlayer:
 
         Args:
             number: of the worker. It chooses the GPU if there are several.
+            logdir: the run that trained the agent.
+            env: the environment.
+            device_name: the setting `device`.
 
         Raises:
             UserError: the agent or its environment is missing or wrong.
@@ -92,10 +97,13 @@ def check_agent(logdir: str, env: EnvConfig) -> EnvConfig:
 
 
 def split_seeds(seeds: list[int], cores: int) -> list[list[int]]:
-    """The seeds in pieces of at most WIDTH, which take turns on the cores and leave none idle before the others."""
-    turns = -(-len(seeds) // (cores * WIDTH))
-    parts = min(len(seeds), turns * cores)
-    return [seeds[part::parts] for part in range(parts)]
+    """Split the seeds into pieces of at most WIDTH, one task per piece.
+
+    Every core gets the same number of pieces, and the pieces differ by at most one seed, so no core waits for long.
+    """
+    pieces_per_core = math.ceil(len(seeds) / (cores * WIDTH))
+    pieces = min(len(seeds), pieces_per_core * cores)
+    return [seeds[piece::pieces] for piece in range(pieces)]
 
 
 def evaluate(
@@ -106,48 +114,85 @@ def evaluate(
     device: str,
     cores: int,
     shard: str = "",
-    played: Sequence[str] = (),
+    shard_files: Sequence[str] = (),
 ) -> Episodes:
-    """Play an episode a seed, on `cores` worker processes.
+    """Play one test episode per seed, in worker processes.
 
-    Finished episodes are kept in <logdir>/evaluate/checkpoint.tar, so that a test that was stopped goes on.
+    Finished episodes are saved in <logdir>/evaluate/checkpoint.tar, so that a stopped test goes on from there.
 
     Args:
-        identity: stamp of the code and the agent; results of another one are not taken up.
-        shard: name of the shard of the test, which keeps its episodes in a file of its own.
-        played: files of shards, whose episodes need not be played again.
+        logdir: the run that trained the agent.
+        env: the environment.
+        seeds: of the episodes.
+        identity: stamp of the code and the agent. Saved episodes of another identity are not used.
+        device: the setting `device`.
+        cores: number of worker processes, at most one per seed.
+        shard: name of this shard of the test; its episodes are saved in a file of their own.
+        shard_files: results of shards. Their episodes are not played again.
+
+    Returns:
+        The return and the length of each seed's episode.
+
+    Raises:
+        UserError: the agent, its environment or the device is missing or wrong.
     """
-    path = f"{logdir}/evaluate/checkpoint{shard and '_'}{shard}.tar"
-    choose_device(device)
+    choose_device(device)  # a wrong one ends here, not in a worker
     env = check_agent(logdir, env)
+    path = checkpoint_path(logdir, shard)
     state = load_state(path, identity, log.info) or {"identity": identity, "episodes": {}}
-    episodes = state["episodes"]
-    for file in played:
-        content = read_json(file, ("identity", "episodes"))
-        if content["identity"] == identity:
-            episodes |= {int(seed): result for seed, result in content["episodes"].items()}
-    left = [seed for seed in seeds if seed not in episodes]
-    if len(left) < len(seeds):
-        log.info("evaluate: continuing after %d episodes", len(seeds) - len(left))
-    count = max(1, min(cores, len(left)))
-    with worker_pool(count, start_player, AgentPlayer.load, logdir, env, device) as pool:
-        jobs = [pool.submit(run_with_player, AgentPlayer.play, piece) for piece in split_seeds(left, count)]
-
-        def finished() -> Iterator[int]:
-            for job in as_completed(jobs):
-                episodes.update(job.result())
-                save_checkpoint(path, state)
-                yield from job.result()
-
-        for _ in progress(finished(), "evaluate", len(seeds), initial=len(seeds) - len(left)):
+    episodes: Episodes = state["episodes"]
+    for file in shard_files:
+        episodes |= read_shard(file, identity)
+    seeds_left = [seed for seed in seeds if seed not in episodes]
+    finished = len(seeds) - len(seeds_left)
+    if finished:
+        log.info("evaluate: continuing after %d episodes", finished)
+    workers = max(1, min(cores, len(seeds_left)))
+    with worker_pool(workers, start_player, AgentPlayer.load, logdir, env, device) as pool:
+        jobs = [pool.submit(run_with_player, AgentPlayer.play, piece) for piece in split_seeds(seeds_left, workers)]
+        for _ in progress(save_finished(jobs, path, state), "evaluate", len(seeds), initial=finished):
             pass
     return {seed: episodes[seed] for seed in seeds}
 
 
+def save_finished(jobs: list[Future], path: str, state: dict) -> Iterator[int]:
+    """Wait for the jobs, save the episodes of each when it ends, and yield their seeds.
+
+    Args:
+        jobs: give Episodes.
+        path: the file to save to.
+        state: the content of the file. Its "episodes" take in the new ones.
+    """
+    for job in as_completed(jobs):
+        episodes: Episodes = job.result()
+        state["episodes"].update(episodes)
+        save_checkpoint(path, state)
+        yield from episodes
+
+
+def checkpoint_path(logdir: str, shard: str) -> str:
+    """Return the file that holds the finished episodes of the test, or of this shard of it."""
+    name = f"checkpoint_{shard}" if shard else "checkpoint"
+    return f"{logdir}/evaluate/{name}.tar"
+
+
+def read_shard(file: str, identity: str) -> Episodes:
+    """Return the episodes of a shard's result, or none if they have another identity."""
+    shard = read_json(file, ("identity", "episodes"))
+    if shard["identity"] != identity:
+        return {}
+    return {int(seed): result for seed, result in shard["episodes"].items()}
+
+
 def summarize_test(logdir: str, env: EnvConfig, episodes: Episodes) -> dict:
-    """What eval.json holds."""
-    seeds = list(episodes)
-    returns, lengths = (list(part) for part in zip(*episodes.values()))
+    """Return the content of eval.json.
+
+    Args:
+        logdir: the run that trained the agent.
+        env: the environment.
+        episodes: the return and the length of each seed's episode.
+    """
+    returns, lengths = (list(values) for values in zip(*episodes.values()))
     _, saved = load_controller(f"{logdir}/ctrl/best.tar")
     steps = saved["env_steps"]
     return {
@@ -158,7 +203,7 @@ def summarize_test(logdir: str, env: EnvConfig, episodes: Episodes) -> dict:
         **summarize_returns(returns),
         "env_steps": {**steps, "total": sum(steps.values())},
         "validated_mean": saved["reward"],
-        "seeds": seeds,
+        "seeds": list(episodes),
         "returns": returns,
         "lengths": lengths,
     }

@@ -23,6 +23,7 @@ def student_t(freedom: int, share: float = 0.95) -> float:
 
     Args:
         freedom: degrees of freedom, at least 1.
+        share: of the distribution.
     """
     low, high = 0.0, math.pi / 2
     while (middle := (low + high) / 2) not in (low, high):

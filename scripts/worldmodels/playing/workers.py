@@ -32,6 +32,7 @@ def start_player(number: int, load: Callable[..., Player], *arguments: Any) -> C
     Args:
         number: of the worker, from 0 on.
         load: is called as load(number, *arguments).
+        arguments: further arguments of load.
 
     Returns:
         The function that closes the player's environments. The worker calls it when it ends.
