@@ -1,7 +1,8 @@
-"""What surrounds the work and never changes a result: configuration and flags, messages, signals, locks, processes,
-errors, and the fingerprint that says which results are stale.
+"""What surrounds the work and never changes a result.
 
-An edit anywhere in this folder makes nothing stale. Code that can change a number in a result belongs elsewhere.
+These are the configuration and its flags, messages, signals, locks, processes, errors, and the fingerprint that says
+which results are stale. An edit anywhere in this folder makes nothing stale. Code that can change a number in a result
+belongs elsewhere.
 """
 
 from worldmodels import lazily

@@ -95,8 +95,10 @@ def check_bounds(value: Any, bounds: Any, name: str) -> None:
     """Raise UserError if a value is out of bounds.
 
     Args:
+        value: a number, or a value without bounds.
         bounds: a mapping with `low` (the least value), `high` (the greatest one) and `above` (less than the least one),
             each None where there is no such bound.
+        name: the key or the flag, for the message.
     """
     low, high, above = bounds["low"], bounds["high"], bounds["above"]
     if low is not None and value < low:

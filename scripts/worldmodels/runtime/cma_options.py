@@ -1,7 +1,7 @@
-"""Which options of pycma `ctrl.cma` takes, with which values, and why it does not take the others.
+"""The options of pycma that `ctrl.cma` takes, their values, and why it refuses the others.
 
-pycma evaluates text as Python, ignores much that it does not understand, and stops nothing unless it is asked. So only
-options that shape the search are passed on, and only as numbers and booleans.
+pycma evaluates text as Python, and ignores most of what it does not understand. So only options that shape the search
+are passed on, and only as numbers and booleans.
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
@@ -16,37 +16,48 @@ from worldmodels.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Values:
-    """The values that an option takes: in words, and as a test."""
+    """The values that an option takes.
+
+    Attributes:
+        words: the values in words, for messages.
+        fits: returns whether a value is one of them.
+    """
 
     words: str
     fits: Callable[[Any], bool]
 
 
 def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number, and no boolean."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def number(low: float = 0.0, *, above: bool = False, high: float = math.inf) -> Values:
-    """Numbers of at least `low` (or above it) and at most `high`."""
+    """Return the numbers of at least `low`, or above it, and at most `high`."""
     words = f"a number {'above' if above else 'of at least'} {low:g}"
     words += f" and at most {high:g}" if math.isfinite(high) else ""
-    return Values(words, lambda v: is_number(v) and (v > low if above else v >= low) and v <= high)
+    return Values(words, lambda value: is_number(value) and (value > low if above else value >= low) and value <= high)
 
 
-def whole(low: int) -> Values:
-    return Values(f"a whole number of at least {low}", lambda v: type(v) is int and v >= low)
+def whole_number(low: int) -> Values:
+    """Return the whole numbers of at least `low`."""
+    return Values(f"a whole number of at least {low}", lambda value: type(value) is int and value >= low)
 
 
 def among(*values: Any) -> Values:
+    """Return these values, of these types: 1 is not True."""
     words = " or ".join(str(value).lower() if type(value) is bool else str(value) for value in values)
-    return Values(words, lambda v: any(type(v) is type(value) and v == value for value in values))
+    return Values(words, lambda value: any(type(value) is type(known) and value == known for known in values))
 
 
 def either(*kinds: Values) -> Values:
-    return Values(" or ".join(kind.words for kind in kinds), lambda v: any(kind.fits(v) for kind in kinds))
+    """Return the values of any of these kinds."""
+    return Values(" or ".join(kind.words for kind in kinds), lambda value: any(kind.fits(value) for kind in kinds))
 
 
 def pair(words: str, fits: Callable[[float, float], bool]) -> Values:
+    """Return the lists of two numbers a and b that fit, as these words say."""
+
     def is_pair(value: Any) -> bool:
         return type(value) is list and len(value) == 2 and all(map(is_number, value)) and fits(*value)
 
@@ -54,19 +65,19 @@ def pair(words: str, fits: Callable[[float, float], bool]) -> Values:
 
 
 BOOLEAN = among(True, False)
-TAKEN = {
+ACCEPTED = {
     "AdaptSigma": either(BOOLEAN, among("CSA", "TPA")),
     "CMA_active": BOOLEAN,
     "CMA_active_injected": number(),
     "CMA_cmean": number(above=True, high=100),
     "CMA_const_trace": BOOLEAN,
-    "CMA_diagonal": either(BOOLEAN, whole(2)),
+    "CMA_diagonal": either(BOOLEAN, whole_number(2)),
     "CMA_diagonal_decoding": number(high=100),
     "CMA_elitist": BOOLEAN,
     "CMA_injections_threshold_keep_len": number(),
-    "CMA_mirrormethod": among(0, 2),  # 1 works in pycma's own loop only
+    "CMA_mirrormethod": among(0, 2),  # 1 works only in the loop of pycma itself
     "CMA_mirrors": number(above=True, high=0.49),
-    "CMA_mu": whole(1),
+    "CMA_mu": whole_number(1),
     "CMA_on": number(high=100),
     "CMA_rankmu": number(high=100),
     "CMA_rankone": number(high=100),
@@ -85,18 +96,18 @@ TAKEN = {
     "mindx": number(),
     "minstd": number(),
     "pc_line_samples": BOOLEAN,
-    "stall_sigma_change_on_divergence_iterations": whole(0),
+    "stall_sigma_change_on_divergence_iterations": whole_number(0),
     "updatecovwait": number(),
 }
 
-# Options without an effect unless another has this value.
-NEEDS = {
+# Options without an effect unless another option has this value.
+REQUIRED = {
     "CMA_active_injected": ("pc_line_samples", True),
     "CMA_injections_threshold_keep_len": ("pc_line_samples", True),
-    **{name: ("AdaptSigma", name[:3]) for name in TAKEN if name.startswith(("CSA_", "TPA_"))},
+    **{name: ("AdaptSigma", name[:3]) for name in ACCEPTED if name.startswith(("CSA_", "TPA_"))},
 }
 
-# Options of the full covariance matrix, without an effect beside CMA_diagonal: true.
+# Options of the full covariance matrix. With CMA_diagonal: true they have no effect.
 OF_FULL_MATRIX = ("CMA_const_trace", "CMA_diagonal_decoding", "conditioncov_alleviate", "updatecovwait")
 BUDGETS = "training ends by ctrl.num_generations, ctrl.max_env_steps and ctrl.target_return"
 BOUNDED = "the ascent (ctrl.ascent_after) would leave the bounds"
@@ -140,20 +151,18 @@ REFUSED = {
 
 
 def check_cma(options: dict, pop_size: int) -> None:
-    """Raise UserError for an option that ctrl.cma does not take, a value that it does not take, or one in vain."""
+    """Check the setting ctrl.cma.
+
+    Args:
+        options: name -> value, of options of pycma.
+        pop_size: candidates per generation.
+
+    Raises:
+        UserError: an option or a value that ctrl.cma does not take, or an option that would have no effect.
+    """
     for name, value in options.items():
-        if name in REFUSED:
-            raise UserError(f"ctrl.cma: {name} is not taken: {REFUSED[name]}")
-        if name not in TAKEN:
-            raise UserError(
-                f"ctrl.cma: expected options of pycma, found {name!r}{suggestion(name, [*TAKEN, *REFUSED])}"
-            )
-        if not TAKEN[name].fits(value):
-            raise UserError(f"ctrl.cma: {name}: expected {TAKEN[name].words}, found {value!r}")
-        needed, wanted = NEEDS.get(name, (name, value))
-        if options.get(needed) != wanted:
-            text = str(wanted).lower() if wanted is True else wanted
-            raise UserError(f"ctrl.cma: {name}: expected {needed}: {text} beside it, found none; alone it does nothing")
+        check_option(name, value)
+        check_required_option(name, options)
     if "CMA_mirrormethod" in options and "CMA_mirrors" not in options:
         raise UserError("ctrl.cma: CMA_mirrormethod: expected CMA_mirrors beside it, found none; alone it does nothing")
     if options.get("CMA_diagonal") is True:
@@ -164,3 +173,23 @@ def check_cma(options: dict, pop_size: int) -> None:
         raise UserError(
             f"ctrl.cma: CMA_mu: expected at most half of ctrl.pop_size, {pop_size // 2}, found {options['CMA_mu']}"
         )
+
+
+def check_option(name: str, value: Any) -> None:
+    """Raise UserError if ctrl.cma does not take an option of this name with this value."""
+    if name in REFUSED:
+        raise UserError(f"ctrl.cma: {name} is not taken: {REFUSED[name]}")
+    if name not in ACCEPTED:
+        raise UserError(f"ctrl.cma: expected options of pycma, found {name!r}{suggestion(name, [*ACCEPTED, *REFUSED])}")
+    if not ACCEPTED[name].fits(value):
+        raise UserError(f"ctrl.cma: {name}: expected {ACCEPTED[name].words}, found {value!r}")
+
+
+def check_required_option(name: str, options: dict) -> None:
+    """Raise UserError if an option has no effect without another option that is missing."""
+    if name not in REQUIRED:
+        return
+    required, value = REQUIRED[name]
+    if options.get(required) != value:
+        text = "true" if value is True else value
+        raise UserError(f"ctrl.cma: {name}: expected {required}: {text} beside it, found none; alone it does nothing")

@@ -69,6 +69,7 @@ class FlagReader:
         self.field, self.name = f, name
 
     def __call__(self, text: str) -> Any:
+        """Return the value of the flag, or raise ArgumentTypeError."""
         try:
             return parse_flag(self.field, text, self.name)
         except UserError as error:  # argparse puts the flag's name in front

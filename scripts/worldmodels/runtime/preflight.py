@@ -1,7 +1,7 @@
-"""What can be told before any training: whether C's settings suit the environment's actions and the machine's memory.
+"""Checks before any training: whether C's settings suit the environment's actions and the machine's memory.
 
-The rollouts' program, the first to make the environment, checks them before it collects. A dry run checks them where
-earlier rollouts of the same environment have recorded its actions.
+The program that collects rollouts is the first to make the environment, so it checks C's settings before it collects. A
+dry run checks them where earlier rollouts of the same environment have recorded its actions.
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
@@ -22,16 +22,20 @@ from worldmodels.runtime.fingerprint import modules_fingerprint
 from worldmodels.runtime.flags import role_flags
 from worldmodels.runtime.settings import Section
 
-# Matrices of N x N float64 that pycma holds at its peak, while it decomposes the covariance matrix of N parameters:
-# 7.1 to 7.4 measured with pycma 4.5.0 and N from 1,200 to 1,800.
+# The most matrices of N x N float64 that pycma holds, while it decomposes the covariance matrix of N parameters. With
+# pycma 4.5.0 and N from 1,200 to 1,800, 7.1 to 7.4 were measured.
 MATRICES = 7.5
 
 
 @dataclass
 class Actions:
-    """What C's settings must suit: an action space as text, and as vectors of `size` numbers.
+    """An action space, as far as C's settings must suit it.
 
-    bounded: which of the numbers have finite bounds; empty where the actions are not continuous.
+    Attributes:
+        text: the space in words.
+        size: the number of C's outputs for an action.
+        continuous: whether the actions are continuous.
+        bounded: for each number of a continuous action, whether it has finite bounds; else empty.
     """
 
     text: str
@@ -54,19 +58,19 @@ def check_squash(names: list[str], actions: Actions) -> None:
 
 
 def count_parameters(features: str, hidden: list[int], latent_size: int, hidden_size: int, action_size: int) -> int:
-    """The number of C's parameters, see controller.Controller."""
+    """Return the number of C's parameters, see models.controller.Controller."""
     sizes = {"z": latent_size, "h": hidden_size, "c": hidden_size}
     widths = [sum(sizes[name] for name in features), *hidden, action_size]
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
 def check_covariance(parameters: int, cma: dict, memory: float | None = None) -> None:
-    """Refuse a covariance matrix that does not fit.
+    """Check that the covariance matrix of CMA-ES fits into the memory.
 
     Args:
-        parameters: of C.
-        cma: ctrl.cma.
-        memory: bytes that C's job will have, infinite if unknown; None: what this process may have.
+        parameters: the number of C's parameters.
+        cma: the setting ctrl.cma.
+        memory: the bytes that C's job will have, infinite if unknown. None: as many as this process may have.
 
     Raises:
         UserError: CMA-ES needs more memory than there is.
@@ -84,9 +88,9 @@ def check_covariance(parameters: int, cma: dict, memory: float | None = None) ->
 
 
 def memory_limit() -> int:
-    """Bytes that this process may have: the machine's memory, or less where a control group or ulimit says so.
+    """Return the bytes that this process may have: the machine's memory, or the limit of a control group or of ulimit.
 
-    What is free at the moment is no limit: a dry run would then give another answer every time.
+    The memory that is free at the moment does not count: a dry run would then give another answer each time.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *control_group_limits()]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -94,7 +98,12 @@ def memory_limit() -> int:
 
 
 def control_group_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """The memory limits of this process's control groups and of those around them, bytes; versions 1 and 2."""
+    """Return the memory limits of this process's control groups and of the groups around them, bytes.
+
+    Args:
+        groups: lists the control groups of versions 1 and 2.
+        root: where the control groups are mounted.
+    """
     limits = []
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
@@ -115,7 +124,12 @@ def control_group_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = 
 
 
 def controller_settings(loaded: types.SimpleNamespace, memory: float | None = None) -> dict:
-    """Return what `check_controller` needs: C's settings, and the bytes of memory that C's job will have."""
+    """Return C's settings that `check_controller` needs.
+
+    Args:
+        loaded: the configuration.
+        memory: the bytes that C's job will have; see check_covariance.
+    """
     ctrl = loaded.ctrl
     return {
         "squash": ctrl.squash,
@@ -136,14 +150,14 @@ def check_controller(controller: dict, actions: Actions) -> None:
 
 
 def add_controller_flag(parser: argparse.ArgumentParser) -> None:
-    """The flag that carries C's settings to the rollouts' program."""
+    """Add the flag that carries C's settings to the program that collects rollouts."""
     parser.add_argument(
-        "--controller", default="", metavar="JSON", help="C's settings, to be checked against the environment's actions"
+        "--controller", default="", metavar="JSON", help="C's settings, for a check against the environment's actions."
     )
 
 
 def check_controller_flag(text: str, actions: Actions) -> None:
-    """`check_controller` for the value of the flag; without a value there is nothing to check."""
+    """Check C's settings in the flag, if it has a value; see `check_controller`."""
     if not text:
         return
     try:
@@ -153,23 +167,23 @@ def check_controller_flag(text: str, actions: Actions) -> None:
 
 
 def recorded_actions(actions: Actions, env: Section) -> dict:
-    """What a shard's summary keeps of the actions: with a stamp of the environment that has them."""
+    """Return what a shard's summary keeps of the actions, with a stamp of their environment."""
     return {**dataclasses.asdict(actions), "env": env_stamp(env)}
 
 
 def env_stamp(env: Any) -> str:
-    """16 hexadecimal digits that change with the environment's configuration and with the user's code of it."""
+    """Return 16 hexadecimal digits that change with the environment's configuration and with the user's code of it."""
     text = f"{role_flags(env)}\n{modules_fingerprint(*env.modules.values())}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_recorded_actions(summary: str | Path, controller: dict, env: Section) -> None:
-    """`check_controller` with the actions in a shard's summary, if there is one and it is of this very environment."""
+    """Check C's settings against the actions in a shard's summary, if it exists and has this environment's stamp."""
     try:
         recorded = json.loads(Path(summary).read_text(encoding="utf-8"))["action_space"]
         actions = Actions(*(recorded[f.name] for f in dataclasses.fields(Actions)))
-        of_env = recorded["env"]
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or made otherwise: the rollouts' job will check
+        recorded_stamp = recorded["env"]
+    except (OSError, ValueError, KeyError, TypeError):  # no summary yet, or an old one: the job of the rollouts checks
         return
-    if of_env == env_stamp(env):
+    if recorded_stamp == env_stamp(env):
         check_controller(controller, actions)

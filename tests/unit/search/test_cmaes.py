@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from helpers.search import ascent, peak
-from worldmodels.runtime.cma_options import NEEDS, REFUSED, TAKEN, check_cma
+from worldmodels.runtime.cma_options import ACCEPTED, REFUSED, REQUIRED, check_cma
 from worldmodels.runtime.config import WMControllerConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.search.cma_es import CMAES
@@ -83,14 +83,14 @@ def search_with(options: dict) -> CMAES:
 
 
 def test_every_option_of_pycma_is_taken_or_refused():
-    assert set(TAKEN) | set(REFUSED) == set(cma.CMAOptions.defaults())
-    assert not set(TAKEN) & set(REFUSED) and set(OPTIONS) == set(TAKEN)
+    assert set(ACCEPTED) | set(REFUSED) == set(cma.CMAOptions.defaults())
+    assert not set(ACCEPTED) & set(REFUSED) and set(OPTIONS) == set(ACCEPTED)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_option_of_pycma_changes_the_search_and_writes_nothing(name, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    needed = {"CMA_mirrors": 0.3} if name == "CMA_mirrormethod" else dict([NEEDS[name]] if name in NEEDS else [])
+    needed = {"CMA_mirrors": 0.3} if name == "CMA_mirrormethod" else dict([REQUIRED[name]] if name in REQUIRED else [])
     without = search_with(needed)
     for value in OPTIONS[name]:
         with warnings.catch_warnings():
