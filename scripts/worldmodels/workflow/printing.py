@@ -8,8 +8,8 @@ MOST_FILES = 6  # files of a job that are printed one by one
 MOST_ALIKE = 10  # words or lines of a message that differ only in numbers and are printed one by one
 LONG_LINE = 400  # characters of a line whose lists are shortened
 
-# A word of a shell command, quotes included.
-WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+""")
+# One to eight words, as a path with spaces has, and more of the same.
+REPEATED = re.compile(rf"((?:\S+ ){{1,8}}?)\1{{{MOST_ALIKE},}}")
 
 
 def shorten_files(files: list[str]) -> list[str]:
@@ -21,17 +21,14 @@ def shorten_files(files: list[str]) -> list[str]:
 
 
 def shorten_command(command: str) -> str:
-    """Return a shell command in which a long run of words that differ only in numbers is shortened."""
-    parts, end = [], 0
-    for words in runs(list(WORD.finditer(command)), key=lambda word: without_numbers(word[0])):
-        parts.append(command[end : words[0].start()])
-        texts = [word[0] for word in words]
-        if len(texts) > MOST_ALIKE:
-            parts.append(f"{texts[0]} {texts[1]} ... {texts[-1]} ({len(texts)} files)")
-        else:
-            parts.append(command[words[0].start() : words[-1].end()])
-        end = words[-1].end()
-    return "".join([*parts, command[end:]])
+    """Return a shell command in which a long list of paths that differ only in digits is shortened."""
+    text, parts, end = f"{command} ", [], 0
+    for match in REPEATED.finditer(re.sub(r"\d", "0", text)):
+        size, paths = len(match[1]), text[match.start() : match.end()]
+        number = len(paths) // size
+        parts += [text[end : match.start()], paths[: 2 * size], "... ", paths[-size:], f"({number} files) "]
+        end = match.end()
+    return "".join([*parts, text[end:]])[:-1]
 
 
 def shorten_message(message: str) -> str:
@@ -43,13 +40,18 @@ def shorten_message(message: str) -> str:
     for group in runs(message.split("\n"), key=without_numbers):
         if len(group) > MOST_ALIKE and group[0].strip():
             group = [*group[:2], f"... ({len(group)} lines like these)", group[-1]]
-        lines += [shorten_line(line) if len(line) > LONG_LINE else line for line in group]
+        for line in group:
+            # Sentences of Snakemake's reasons end with semicolons.
+            sentences = line.split("; ") if len(line) > LONG_LINE else []
+            lines.append("; ".join(map(shorten_sentence, sentences)) or line)
     return "\n".join(lines)
 
 
-def shorten_line(line: str) -> str:
-    """Return a line whose lists are shortened. Sentences in it end with semicolons, as in Snakemake's reasons."""
-    return "; ".join(", ".join(shorten_files(sentence.split(", "))) for sentence in line.split("; "))
+def shorten_sentence(sentence: str) -> str:
+    """Return a sentence whose list is shortened. One with flags is a command, whose values may hold commas."""
+    if " --" in sentence:
+        return shorten_command(sentence)
+    return ", ".join(shorten_files(sentence.split(", ")))
 
 
 def without_numbers(text: str) -> str:

@@ -22,7 +22,7 @@ def test_files_of_a_command_are_shortened_and_its_flags_kept():
 
 
 def test_quoted_files_of_a_command_are_shortened():
-    files = [f"'my \"run\"/{i}'\\''s.npz'" for i in range(20)]
+    files = [f"'my \"run\"/{i:02d}'\\''s.npz'" for i in range(20)]
     command = f"python x.py {' '.join(files)}"
     assert shorten_command(command) == f"python x.py {files[0]} {files[1]} ... {files[-1]} (20 files)"
 
@@ -39,6 +39,21 @@ def test_a_command_without_long_lists_stays_as_it_is():
 def test_a_reason_is_shortened_sentence_by_sentence():
     reason = f"Missing output files: {', '.join(FILES)}; Input files updated by another job: {', '.join(FILES)}"
     assert shorten_message(reason) == f"Missing output files: {SHORT}; Input files updated by another job: {SHORT}"
+
+
+def test_changed_params_in_a_reason_are_kept():
+    params = (
+        "Params have changed since last execution: before: '--seed 1 --mixture {a: 1, b: 2, c: 3, d: 4, e: 5, f: 6}'"
+    )
+    reason = f"Missing output files: {', '.join(FILES)}; {params}"
+    assert shorten_message(reason) == f"Missing output files: {SHORT}; {params}"
+
+
+def test_a_command_in_a_message_keeps_its_values():
+    values = """--mixture '{"brownian": 0.1, "ou": 0.8, "random": 0.1}' --ou-mean '[0.0, 0.3, -0.2, 0, 0, 0, 0]'"""
+    message = f"Command 'set -e; python x.py {values} {' '.join(FILES)} --log x' returned non-zero exit status 1."
+    short = f"{FILES[0]} {FILES[1]} ... {FILES[-1]} (10000 files)"
+    assert shorten_message(message) == message.replace(" ".join(FILES), short)
 
 
 def test_lines_that_differ_only_in_numbers_are_shortened():
