@@ -9,7 +9,7 @@ import gymnasium as gym
 import pytest
 import torch
 
-from helpers.programs import ROOT, run_script, run_snakemake
+from helpers.programs import ROOT, SMOKE, run_script, run_snakemake
 from helpers.sharing import fill_once
 from worldmodels.data.collection import collect_shard
 from worldmodels.envs.making import make_gymnasium
@@ -18,11 +18,17 @@ from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 SHORT = RolloutsConfig(num_rollouts=6, shard_size=3, seq_len=60, gymnasium_share=0.5)
 
 
+# Files that take longest come first, so that no process is left alone with one of them.
+SLOW = ("test_kill", "test_staleness", "test_extending", "test_whole_chain", "test_bench", "test_runtime_keys")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="repeat slow tests in more variants")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes first, so that no worker is left alone with one of them."""
-    slow = ("test_staleness", "test_extending", "test_kill", "test_any_environment", "test_bench")
-    order = {name: place for place, name in enumerate(slow)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(slow)))
+    order = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(SLOW)))
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +70,10 @@ def tiny_run(tmp_path_factory, rollouts) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
-    """A finished run of the smoke preset, in a folder of its own: not to be changed."""
+    """A finished run of the smoke preset with short episodes, in a folder of its own: not to be changed."""
 
     def make(folder: Path) -> None:
-        run_snakemake("--cores", 2, "--configfile", ROOT / "presets/smoke.yaml", cwd=folder, fork=False)
+        run_snakemake("--cores", 2, "--configfile", *(ROOT / file for file in SMOKE), cwd=folder, fork=False)
 
     return fill_once(tmp_path_factory, "smoke", make)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from helpers import forked
 
 ROOT = Path(__file__).parents[2]
+# The configuration of the smoke run that tests share, as files of the repository.
+SMOKE = ("presets/smoke.yaml", "tests/samples/short_episodes.yaml")
 
 
 def run_script(name: str, *flags, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:

@@ -10,15 +10,15 @@ from helpers.programs import ROOT
 
 SMALL = {
     "rollouts": ["--episodes", 2, "--steps", 20],
-    "vae": ["--seconds", 0.2],
+    "vae": ["--seconds", 0.05],
     "latents": ["--files", 2],
-    "mdrnn": ["--seconds", 0.2],
+    "mdrnn": ["--seconds", 0.05],
     "controller": ["--time-limit", 20],
     "cmaes": [],
     "evaluate": ["--steps", 10],
     "workflow": ["--rollouts", 20, "--shard-size", 10],
-    "memory": ["--frames", 3000, "--images", 512],
-    "scaling": ["--threads", 1, "--steps", 10, "--seconds", 0.2],
+    "memory": ["--frames", 1000, "--images", 256],
+    "scaling": ["--threads", 1, "--steps", 10, "--seconds", 0.05],
 }
 OF_NO_RUN = ("rollouts", "workflow")
 

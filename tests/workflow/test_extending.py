@@ -4,10 +4,12 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
 from helpers.programs import ROOT, planned, run_snakemake
+from helpers.sharing import fill_once
 
 PAGE = (ROOT / "docs/extending.md").read_text()
 FILES = dict(re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE, re.S))
@@ -24,13 +26,15 @@ AGAIN = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory) -> Path:
     """The page's files and its first run: not to be changed."""
-    made = tmp_path_factory.mktemp("extending")
-    for name, text in FILES.items():
-        (made / name).write_text(text)
-    run_snakemake(*flags(COMMANDS[0]), cwd=made)
-    return made
+
+    def fill(run: Path) -> None:
+        for name, text in FILES.items():
+            (run / name).write_text(text)
+        run_snakemake(*flags(COMMANDS[0]), cwd=run)
+
+    return fill_once(tmp_path_factory, "extending", fill)
 
 
 @pytest.fixture

@@ -15,10 +15,12 @@ from PIL import Image, ImageSequence
 import plot_controller
 import plot_mdrnn
 import replay_episodes
-from helpers.programs import ROOT, planned, run_script, run_snakemake
+from helpers.programs import ROOT, SMOKE, planned, run_script, run_snakemake
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.showing.films import MARGIN
+
+pytestmark = pytest.mark.xdist_group("reported")  # a fixture that takes long
 
 SHORT = ["--env-kwargs", '{"max_episode_steps": 60}']
 BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n{}\t0:00:00\t{}\t1\t{}\n"
@@ -222,8 +224,8 @@ def test_figures_are_part_of_the_default_targets(tmp_path):
 def test_report_shows_every_figure_with_a_caption(smoke, tmp_path):
     """Snakemake's own, with a caption for every figure."""
     shutil.copytree(smoke, tmp_path / "run")
-    preset = ROOT / "presets/smoke.yaml"
-    run_snakemake("--configfile", preset, "--report", "report.html", cwd=tmp_path / "run")
+    files = [ROOT / file for file in SMOKE]
+    run_snakemake("--configfile", *files, "--report", "report.html", cwd=tmp_path / "run")
     text = (tmp_path / "run/report.html").read_text()
     for name in ("vae_worst.png", "mdrnn_horizon.png", "ctrl_returns.png", "films.png", "run.html", "dream.png"):
         assert name in text

@@ -1,6 +1,6 @@
 """Every stage, stopped at random moments again and again, ends with the bits of an undisturbed run.
 
-Kills a stage WORLDMODELS_KILLS times (default 3): SIGTERM, which saves within the step, and SIGKILL in turn.
+Kills a stage WORLDMODELS_KILLS times (default 2): SIGTERM, which saves within the step, and SIGKILL in turn.
 """
 
 import json
@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from helpers.programs import ROOT
+from helpers.sharing import fill_once
 
-KILLS = int(os.environ.get("WORLDMODELS_KILLS", "3"))
+KILLS = int(os.environ.get("WORLDMODELS_KILLS", "2"))
 
 STAGES = {
     "collect_rollouts": ["--num-rollouts", 4, "--shard-size", 2, "--seq-len", 150, "--gymnasium-share", 0.5],
@@ -97,11 +98,13 @@ def disturb(stage: str, logdir: Path, rollouts: list[str], number: int, delay: f
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, rollouts) -> tuple[Path, dict[str, float]]:
     """A whole run, and the seconds that each stage took."""
-    logdir = tmp_path_factory.mktemp("undisturbed")
-    seconds = {}
-    for stage in STAGES:
-        seconds[stage] = finish(stage, logdir, rollouts)[0]
-    return logdir, seconds
+
+    def fill(logdir: Path) -> None:
+        seconds = {stage: finish(stage, logdir, rollouts)[0] for stage in STAGES}
+        (logdir / "seconds.json").write_text(json.dumps(seconds))
+
+    logdir = fill_once(tmp_path_factory, "undisturbed", fill)
+    return logdir, json.loads((logdir / "seconds.json").read_text())
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -18,6 +18,8 @@ from worldmodels.runtime.settings import RUNTIME, config_key, settable
 from worldmodels.runtime.values import to_text
 from worldmodels.storage.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.xdist_group("first_runs")  # a fixture that takes long
+
 # Stage, and what its second run changes: key -> flags. Every run has a logdir of its own.
 CHANGES = [
     ("vae", {"logdir": [], "data_dir": [], "vae.sample_interval": ["--sample-interval", 1]}),

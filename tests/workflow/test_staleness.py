@@ -2,6 +2,10 @@
 
 Each row makes one edit in a copy of the repository beside a finished run of the smoke preset, and compares the
 rules that a dry run would execute with those expected. `pytest tests/workflow/test_staleness.py -s` prints the matrix.
+
+An edit of the library acts through the fingerprints of the programs that import it. The matrix therefore has a row for
+each program, and one for each package; the other modules are looked up among the programs' imports. `--thorough` gives
+each module, and each key without effect, a row of its own.
 """
 
 import dataclasses
@@ -10,14 +14,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
-from helpers.programs import ROOT, planned, run_snakemake
+from helpers.programs import ROOT, SMOKE, planned, run_snakemake
 from worldmodels.runtime.config import SECTIONS
+from worldmodels.runtime.library import PACKAGE, program_modules
 from worldmodels.runtime.settings import COUNT, RUNTIME, config_key, settable
 
 STAGES = (
@@ -31,7 +35,7 @@ FIGURES = {
 }  # fmt: skip
 PLOTS = {rule for rule in FIGURES if rule.startswith("plot_")}
 EVERY = (*STAGES, *FIGURES)
-PRESET = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+PRESET = {key: value for file in SMOKE for key, value in yaml.safe_load((ROOT / file).read_text()).items()}
 Edit = Callable[[Path, Path], list]  # (repository, working directory) -> flags for Snakemake
 
 
@@ -64,8 +68,8 @@ def append(file: str, text: str) -> Edit:
     return edit
 
 
-def set_value(section: str, key: str, value) -> Edit:
-    return flags("--config", f"{section}={json.dumps({key: value})}" if section else f"{key}={value}")
+def set_values(section: str, values: dict) -> Edit:
+    return flags("--config", f"{section}={json.dumps(values)}")
 
 
 def touch(repo: Path, work: Path) -> list:
@@ -212,7 +216,70 @@ IDLE = {
 }  # fmt: skip
 
 
-def rows() -> dict[str, tuple[Edit, set[str]]]:
+# Program -> what an edit of it makes stale.
+PROGRAMS = {
+    **{
+        name: since(name)
+        for name in (
+            "collect_rollouts", "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate",
+        )
+    },
+    "plot_vae": {"plot_vae"}, "plot_mdrnn": {"plot_mdrnn"}, "plot_controller": {"plot_controller"}, "dream": {"dream"},
+    "replay_episodes": {"replay_episodes", "plot_evaluation"}, "plot_evaluation": {"plot_evaluation"},
+    "plot_run": {"plot_run"},
+    "collect_agent_rollouts": set(), "compare_agents": set(), "compare_runs": set(),  # not in the smoke run
+}  # fmt: skip
+FILMS = {"dream", "replay_episodes", "plot_evaluation"}
+# What an edit makes stale -> the modules of the library.
+READERS = [
+    (since("collect_rollouts"), "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances"),
+    (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
+    (since("collect_rollouts"), "data/policies data/collection"),
+    (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
+    (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
+    (since("train_vae"), "training/graphed_step training/vae training/samples"),
+    (since("encode_latents"), "models/load_vae models/encoding data/latents"),
+    (since("train_mdrnn"), "models/mdrnn data/sequences training/mdrnn"),
+    (since("train_controller"), "models/load_mdrnn models/controller models/load_controller playing/agent"),
+    (
+        since("train_controller"),
+        "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
+    ),
+    (since("train_controller"), "search/evaluator training/controller training/search_loop training/tracks"),
+    (since("train_controller"), "training/history playing/workers"),
+    (since("evaluate"), "playing/evaluation playing/scores"),
+    (PLOTS, "showing/figures"),
+    ({"plot_mdrnn"}, "playing/likelihood"),
+    ({"plot_evaluation", "plot_run"}, "showing/tables"),
+    ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
+    (FILMS, "showing/films"),
+    ({"dream"}, "showing/keyboard"),
+    (FILMS | {"plot_mdrnn"}, "playing/dreams"),
+    (FILMS | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
+    (set(), "data/agent_policy"),  # no agent drives
+]
+MODULES = {name: stale for stale, names in READERS for name in names.split()}
+LIBRARY = [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
+# What is in these folders, and the lists of names that packages export, cannot change a result.
+NEUTRAL = [name for name in LIBRARY if name.startswith(("runtime/", "workflow/")) or name.endswith("__init__")]
+# A module of each of the other packages.
+PACKAGES = (
+    "storage/files", "envs/lanes", "models/vae", "data/sequences", "playing/agent", "search/cma_es", "training/mdrnn",
+    "showing/films",
+)  # fmt: skip
+
+
+def edit_code(*files: str) -> Edit:
+    def edit(repo: Path, work: Path) -> list:
+        for file in files:
+            append(f"scripts/{file}.py", "\nEDITED = 1\n")(repo, work)
+        return []
+
+    return edit
+
+
+def rows(thorough: bool) -> dict[str, tuple[Edit, set[str]]]:
+    """Return the matrix: what is edited -> the edit, and the rules that it makes stale."""
     nothing: set[str] = set()
     table: dict[str, tuple[Edit, set[str]]] = {
         "nothing": (flags(), nothing),
@@ -230,12 +297,12 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "reformatting": (replace("scripts/worldmodels/models/vae.py", "self.fc(z)", "(self\n .fc(z))"), nothing),
         "seed": (flags("--config", "seed=2"), since("collect_rollouts")),
         "two values exchanged": (flags("--config", "vae={learning_rate: 1.0, beta: 0.001}"), since("train_vae")),
-        "num_rollouts raised": (set_value("rollouts", "num_rollouts", 12), since("collect_rollouts")),
+        "num_rollouts raised": (set_values("rollouts", {"num_rollouts": 12}), since("collect_rollouts")),
         "num_rollouts raised to no whole shard": (
-            set_value("rollouts", "num_rollouts", 10), since("train_vae") | {"collect_last_rollouts"},
+            set_values("rollouts", {"num_rollouts": 10}), since("train_vae") | {"collect_last_rollouts"},
         ),
-        "num_rollouts lowered": (set_value("rollouts", "num_rollouts", 4), since("train_vae")),
-        "num_rollouts lowered to no whole shard": (set_value("rollouts", "num_rollouts", 7), since("train_vae")),
+        "num_rollouts lowered": (set_values("rollouts", {"num_rollouts": 4}), since("train_vae")),
+        "num_rollouts lowered to no whole shard": (set_values("rollouts", {"num_rollouts": 7}), since("train_vae")),
         "one rollout lost": (lose("rollouts/00001_0002.npz"), since("collect_rollouts")),
         "V lost": (lose("vae/best.tar"), since("train_vae")),
         "the latents lost": (lose("latents/latents_32.npz"), since("encode_latents")),
@@ -264,124 +331,102 @@ def rows() -> dict[str, tuple[Edit, set[str]]]:
         "mdrnn": "train_mdrnn", "ctrl": "train_controller",
     }  # fmt: skip
     for section, cls in SECTIONS.items():
+        idle = {}
         for f in settable(cls):
             key = config_key(f)
             value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
             if value is None or f.metadata["role"] == COUNT:
                 continue
-            idle = f.metadata["role"] == RUNTIME or f"{section}.{key}" in IDLE
-            stale = nothing if idle else since(first.get(section, section))
-            table[f"{section}.{key}"] = (set_value(section, key, value), stale)
-    table["rollouts.shard_size"] = (set_value("rollouts", "shard_size", 2), since("collect_rollouts"))
-    table["latents.encode_batch_size"] = (set_value("latents", "encode_batch_size", 7), since("encode_latents"))
+            if f.metadata["role"] == RUNTIME or f"{section}.{key}" in IDLE:
+                idle[key] = value
+            else:
+                table[f"{section}.{key}"] = (set_values(section, {key: value}), since(first.get(section, section)))
+        if idle:
+            table[f"{section}: {' '.join(idle)}"] = (set_values(section, idle), nothing)
+        if thorough:
+            table |= {f"{section}.{key}": (set_values(section, {key: idle[key]}), nothing) for key in idle}
+    table["rollouts.shard_size"] = (set_values("rollouts", {"shard_size": 2}), since("collect_rollouts"))
+    table["latents.encode_batch_size"] = (set_values("latents", {"encode_batch_size": 7}), since("encode_latents"))
     # Other jobs play the test; they do not look for what one job has played.
-    table["evaluate.shards"] = (set_value("evaluate", "shards", 2), {"evaluate_shard"} | since("evaluate"))
-    scripts = {
-        "collect_rollouts", "train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate",
-    }  # fmt: skip
-    figures = {
-        "plot_vae": {"plot_vae"}, "plot_mdrnn": {"plot_mdrnn"}, "plot_controller": {"plot_controller"},
-        "dream": {"dream"}, "replay_episodes": {"replay_episodes", "plot_evaluation"},
-        "plot_evaluation": {"plot_evaluation"}, "plot_run": {"plot_run"},
-    }  # fmt: skip
-    for name, stale in [*((name, since(name)) for name in scripts), *figures.items()]:
-        table[f"code of {name}.py"] = (append(f"scripts/{name}.py", "\nEDITED = 1\n"), stale)
-    # What an edit makes stale -> the modules of the library.
-    films = {"dream", "replay_episodes", "plot_evaluation"}
-    readers = [
-        (since("collect_rollouts"), "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances"),
-        (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
-        (since("collect_rollouts"), "data/policies data/collection"),
-        (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
-        (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
-        (since("train_vae"), "training/graphed_step training/vae training/samples"),
-        (since("encode_latents"), "models/load_vae models/encoding data/latents"),
-        (since("train_mdrnn"), "models/mdrnn data/sequences training/mdrnn"),
-        (since("train_controller"), "models/load_mdrnn models/controller models/load_controller playing/agent"),
-        (
-            since("train_controller"),
-            "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
-        ),
-        (since("train_controller"), "search/evaluator training/controller training/search_loop training/tracks"),
-        (since("train_controller"), "training/history playing/workers"),
-        (since("evaluate"), "playing/evaluation playing/scores"),
-        (PLOTS, "showing/figures"),
-        ({"plot_mdrnn"}, "playing/likelihood"),
-        ({"plot_evaluation", "plot_run"}, "showing/tables"),
-        ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
-        (films, "showing/films"),
-        ({"dream"}, "showing/keyboard"),
-        (films | {"plot_mdrnn"}, "playing/dreams"),
-        (films | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
-        (nothing, "data/agent_policy"),  # no agent drives
-    ]
-    modules = {name: stale for stale, names in readers for name in names.split()}
-    for path in sorted((ROOT / "scripts/worldmodels").rglob("*.py")):
-        name = path.relative_to(ROOT / "scripts/worldmodels").with_suffix("").as_posix()
-        if name.startswith(("runtime/", "workflow/")) or path.name == "__init__.py":
-            modules[name] = nothing
-        assert name in modules, "a row is missing for a module"
-        table[f"code of worldmodels/{name}.py"] = (
-            append(f"scripts/worldmodels/{name}.py", "\nEDITED = 1\n"), modules[name],
-        )  # fmt: skip
+    table["evaluate.shards"] = (set_values("evaluate", {"shards": 2}), {"evaluate_shard"} | since("evaluate"))
+    for name, stale in PROGRAMS.items():
+        table[f"code of {name}.py"] = (edit_code(name), stale)
+    for name in MODULES if thorough else PACKAGES:
+        table[f"code of worldmodels/{name}.py"] = (edit_code(f"worldmodels/{name}"), MODULES[name])
+    table["code of every module of runtime/ and workflow/"] = (
+        edit_code(*(f"worldmodels/{name}" for name in NEUTRAL)), nothing,
+    )  # fmt: skip
     return table
 
 
-ROWS = rows()
+# Row -> the number of jobs of a rule: only new and lost shards are collected.
+COUNTS = {
+    "num_rollouts raised": {"collect_rollouts": 1},
+    "one rollout lost": {"collect_rollouts": 1},
+    "seed": {"collect_rollouts": 2},
+    "num_rollouts raised to no whole shard": {"collect_last_rollouts": 1},
+}
 
 
-def copy(smoke: Path, folder: Path) -> tuple[Path, Path]:
+def copy_without_content(source: str, target: str) -> None:
+    """Copy a file; one that is too large for Snakemake to read becomes a hole of the same size and age."""
+    if os.path.getsize(source) <= 1_000_000:
+        shutil.copy2(source, target)
+        return
+    with open(target, "wb") as file:
+        file.truncate(os.path.getsize(source))
+    shutil.copystat(source, target)
+
+
+def copy(smoke: Path, folder: Path, copy_file: Callable = shutil.copy2) -> tuple[Path, Path]:
     """Copies of the repository and of the finished run."""
     repo, work = folder / "repo", folder / "work"
-    for name in ("Snakefile", "config.yaml", "rules", "scripts", "presets", "envs", "report"):
+    for name in ("Snakefile", "config.yaml", "rules", "scripts", "presets", "envs", "report", *SMOKE):
         source, target = ROOT / name, repo / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    shutil.copytree(smoke / "results", work / "results")
-    shutil.copytree(smoke / ".snakemake", work / ".snakemake")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(smoke / name, work / name, copy_function=copy_file)
     return repo, work
 
 
+def run_smoke(repo: Path, work: Path, *more) -> str:
+    files = [repo / file for file in SMOKE]
+    process = run_snakemake("--cores", 2, "--configfile", *files, *more, cwd=work, repo=repo)
+    return process.stdout + process.stderr
+
+
 def dry_run(repo: Path, work: Path, *more) -> dict[str, int]:
-    preset = ["--configfile", repo / "presets/smoke.yaml"]
-    done = run_snakemake("-n", "--cores", 2, *preset, *more, cwd=work, repo=repo)
-    return {name: count for name, count in planned(done.stdout).items() if name != "all"}
+    return {name: count for name, count in planned(run_smoke(repo, work, "-n", *more)).items() if name != "all"}
 
 
-@pytest.fixture(scope="module")
-def plans(smoke, tmp_path_factory) -> dict[str, Future]:
-    """What a dry run would execute after each row's edit, {rule: jobs}."""
-
-    def plan(name: str) -> dict[str, int]:
-        folder = tmp_path_factory.mktemp("row", numbered=True)
-        repo, work = copy(smoke, folder)
-        jobs = dry_run(repo, work, *ROWS[name][0](repo, work))
-        shutil.rmtree(folder)
-        return jobs
-
-    with ThreadPoolExecutor(2) as pool:
-        found = {name: pool.submit(plan, name) for name in ROWS}
-    for name, (_, expected) in ROWS.items():
-        if found[name].exception():
-            continue
-        results = (expected, found[name].result())
-        both = (" ".join(stage for stage in EVERY if stage in rules) or "-" for rules in results)
-        print("{:42} | expected {:47} | found {}".format(name, *both))
-    return found
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.function is test_row:
+        table = rows(metafunc.config.getoption("thorough"))
+        metafunc.parametrize("row, edit, stale", [(row, *values) for row, values in table.items()], ids=list(table))
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_row(row, plans):
-    assert set(plans[row].result()) == ROWS[row][1]
+def test_row(row, edit, stale, smoke, tmp_path):
+    repo, work = copy(smoke, tmp_path, copy_without_content)
+    jobs = dry_run(repo, work, *edit(repo, work))
+    shutil.rmtree(tmp_path)
+    both = (" ".join(rule for rule in EVERY if rule in rules) or "-" for rules in (stale, jobs))
+    print("{:42} | expected {:47} | found {}".format(row, *both))
+    assert set(jobs) == stale and COUNTS.get(row, {}).items() <= jobs.items()
 
 
-def test_only_new_and_lost_shards_are_collected(plans):
-    expected = {"num_rollouts raised": 1, "one rollout lost": 1, "seed": 2}
-    assert {row: plans[row].result()["collect_rollouts"] for row in expected} == expected
-    assert plans["num_rollouts raised to no whole shard"].result()["collect_last_rollouts"] == 1
+def test_every_program_has_a_row():
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_module_makes_stale_what_the_programs_that_import_it_make(module):
+    assert module in MODULES or module in NEUTRAL, "a row is missing for a module"
+    programs = {name for name in PROGRAMS if PACKAGE / f"{module}.py" in program_modules(ROOT / f"scripts/{name}.py")}
+    assert set().union(*(PROGRAMS[name] for name in programs)) == MODULES.get(module, set())
 
 
 def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
@@ -416,18 +461,13 @@ def copied(smoke, tmp_path) -> tuple[Path, Path]:
     return copy(smoke, tmp_path)
 
 
-def real_run(repo: Path, work: Path, *more) -> str:
-    done = run_snakemake("--cores", 2, "--configfile", repo / "presets/smoke.yaml", *more, cwd=work, repo=repo)
-    return done.stdout + done.stderr
-
-
 def test_a_larger_test_only_plays_the_new_tracks(copied):
     repo, work = copied
     before = json.loads((work / "results/smoke/eval.json").read_text())
     more = ["--config", "evaluate={num_episodes: 3}", "--", "evaluate"]
-    said = real_run(repo, work, *more)
-    assert "evaluate: continuing after 2 episodes" in said and "rule train_controller" not in said
-    assert "to look at it: snakemake --report results/smoke/report.html --snakefile" in said
+    output = run_smoke(repo, work, *more)
+    assert "evaluate: continuing after 2 episodes" in output and "rule train_controller" not in output
+    assert "to look at it: snakemake --report results/smoke/report.html --snakefile" in output
     after = json.loads((work / "results/smoke/eval.json").read_text())
     assert after["returns"][:2] == before["returns"] and len(after["returns"]) == 3
     assert dry_run(repo, work, *more) == {}
@@ -435,7 +475,7 @@ def test_a_larger_test_only_plays_the_new_tracks(copied):
 
 def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):
     repo, work = copied
-    real_run(repo, work, "--config", "vae={latent_size: 8}", "--", "latents")
+    run_smoke(repo, work, "--config", "vae={latent_size: 8}", "--", "latents")
     assert (work / "results/smoke/latents/latents_8.npz").exists()
     assert set(dry_run(repo, work)) == since("train_vae")
 
@@ -443,11 +483,11 @@ def test_an_earlier_latent_size_is_not_mistaken_for_the_current_one(copied):
 def test_a_larger_budget_continues_and_equals_one_long_run(copied, tmp_path):
     repo, work = copied
     more = ["--config", "vae={num_epochs: 4}", "mdrnn={num_epochs: 5}", "ctrl={num_generations: 5}", "--", "evaluate"]
-    said = real_run(repo, work, *more)
-    assert "continuing after epoch 3" in said and "rule collect_rollouts" not in said
+    output = run_smoke(repo, work, *more)
+    assert "continuing after epoch 3" in output and "rule collect_rollouts" not in output
     long = tmp_path / "long"
     shutil.copytree(work / "results/smoke/rollouts", long / "results/smoke/rollouts")
-    real_run(repo, long, *more)
+    run_smoke(repo, long, *more)
     for file in ("vae/best.json", "mdrnn/best.json", "ctrl/best.json", "eval.json"):
         one, whole = ((folder / "results/smoke" / file).read_text() for folder in (work, long))
         assert one == whole, file
