@@ -30,7 +30,7 @@ test-gpu: .venv/dev ## test training and playing on a GPU
 	$(BIN)/python -m pytest tests/gpu
 
 bench: .venv/run ## time every stage against the plain way and the machine's limit, with the models of results/carracing
-	$(BIN)/python bench/all.py
+	$(BIN)/python -m bench.all
 
 lint: .venv/dev ## check style and the workflow
 	$(BIN)/ruff check .

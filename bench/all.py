@@ -1,16 +1,17 @@
-#!/usr/bin/env python
-"""All benchmarks, one after another, and the goals of all at the end.
+"""Run all benchmarks, one after another, and list the goals of all at the end.
 
-python bench/all.py --logdir results/carracing
+python -m bench.all --logdir results/carracing
 """
 
 import json
 import subprocess
 import sys
+from argparse import Namespace
 
-import common
+from bench import ROOT, program, report
+from bench.measure import print_progress
 
-# In the order of the chain; those marked need a finished run.
+# Program -> whether it needs a finished run. In the order of the chain.
 PROGRAMS = {
     "rollouts": False,
     "vae": True,
@@ -25,33 +26,39 @@ PROGRAMS = {
 }
 
 
-def run(program: str, flags: list[str]) -> bool:
-    """Whether the benchmark went through."""
-    common.say(f"== {program}")
-    path = common.ROOT / "bench" / f"{program}.py"
-    return subprocess.run([sys.executable, str(path), *flags]).returncode == 0
-
-
-def main(args) -> None:
-    failed = []
-    for program, needs_run in PROGRAMS.items():
-        flags = ["--threads", str(args.threads), "--output", str(common.RESULTS / f"{program}.json")]
-        flags += ["--rounds", str(args.rounds)] if args.rounds else []
-        flags += ["--cpu-time"] if args.cpu_time else []
-        if needs_run:
-            flags += ["--logdir", args.logdir, "--device", args.device]
-            flags += ["--data-dir", args.data_dir] if args.data_dir else []
-        if not run(program, flags):
-            failed.append(program)
-    results = {p: json.loads((common.RESULTS / f"{p}.json").read_text()) for p in PROGRAMS if p not in failed}
+def main(args: Namespace) -> None:
+    failed = [name for name in PROGRAMS if not run(name, flags_of(name, args))]
+    results = {
+        name: json.loads((report.RESULTS / f"{name}.json").read_text()) for name in PROGRAMS if name not in failed
+    }
     print("\nGoals")
-    common.print_goals([goal for result in results.values() for goal in result.get("goals", [])])
-    common.write(args, {"results": results})
+    report.print_goals([goal for result in results.values() for goal in result.get("goals", [])])
+    report.write_result(args, {"results": results})
     if failed:
         sys.exit(f"error: {', '.join(failed)} failed")
 
 
+def flags_of(name: str, args: Namespace) -> list[str]:
+    """Return the flags of a benchmark."""
+    flags = ["--threads", str(args.threads), "--output", str(report.RESULTS / f"{name}.json")]
+    if args.rounds:
+        flags += ["--rounds", str(args.rounds)]
+    if args.cpu_time:
+        flags += ["--cpu-time"]
+    if PROGRAMS[name]:
+        flags += ["--logdir", args.logdir, "--device", args.device]
+        if args.data_dir:
+            flags += ["--data-dir", args.data_dir]
+    return flags
+
+
+def run(name: str, flags: list[str]) -> bool:
+    """Run a benchmark and return whether it succeeded."""
+    print_progress(f"== {name}")
+    return subprocess.run([sys.executable, "-m", f"bench.{name}", *flags], cwd=ROOT).returncode == 0
+
+
 if __name__ == "__main__":
-    made = common.parser(__doc__, rounds=0)
-    common.add_run(made)
-    common.main(made, main)
+    parser = program.make_parser(__doc__, rounds=0)
+    program.add_run_flags(parser)
+    program.run_benchmark(parser, main)

@@ -1,25 +1,24 @@
-#!/usr/bin/env python
-"""Controller evaluation, steps/s: environment + V + M + C for a population, against the environment alone.
+"""Measure the evaluation of controllers, steps/s: environment, V, M and C for a population.
 
-    python bench/controller.py --logdir results/carracing
+    python -m bench.controller --logdir results/carracing
 
-plays generations around the trained controller, as training does; steps EnvPool alone; and drives one agent a process
-in gymnasium, frame by frame.
+The rows: generations around the trained controller, played as in training; the environment alone; and one agent per
+process in gymnasium, frame by frame.
 """
 
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 
-import baselines
-import common
 import numpy as np
 import torch
-from common import Goal
 
+from bench import baselines, measure, program
+from bench.report import Goal, report
 from worldmodels.envs import seeding
 from worldmodels.envs.backends import choose_backend
 from worldmodels.models.controller import flatten_parameters
@@ -30,61 +29,62 @@ from worldmodels.runtime.workers import worker_pool
 from worldmodels.search.evaluator import CandidatePlayer, Evaluator, share_cores
 
 ENV = EnvConfig()
-TRACKS = count(10_000)  # every measurement plays another track
+TRACKS = count(10_000)  # Every measurement plays a track of its own.
 
 
-def population(logdir: str, sigma: float) -> np.ndarray:
-    """A generation of candidates (pop_size, P) around the trained controller."""
+def main(args: Namespace) -> None:
+    backend, cores = choose_backend(ENV), args.threads
+    candidates = draw_population(args.logdir, args.sigma)
+    with ExitStack() as stack:
+        methods = {f"{backend} alone": lambda: measure.environment_rate(ENV, backend, cores)}
+        for lanes in args.lanes:
+            config = WMControllerConfig(time_limit=args.time_limit, lanes=lanes)
+            pool = stack.enter_context(player_pool(args.logdir, config, args.device, cores))
+            methods[f"ours, {lanes} lanes"] = partial(play_generation, pool, candidates, lanes)
+        pool = stack.enter_context(worker_pool(cores))
+        play_frame_by_frame(pool, args.logdir, cores, 1)  # This starts the workers.
+        methods["gymnasium frame by frame"] = partial(play_frame_by_frame, pool, args.logdir, cores, 100)
+        rates = measure.alternate(methods, args.rounds)
+    ours = f"ours, {args.lanes[0]} lanes"
+    goals = [Goal(ours, f"{backend} alone", 0.75), Goal(ours, "gymnasium frame by frame", 10)]
+    report(args, "Controller: evaluation", "steps/s", rates, f"{backend} alone", goals)
+
+
+def draw_population(logdir: str, sigma: float) -> np.ndarray:
+    """Return a generation of candidates (pop_size, P), drawn around the trained controller."""
     mean = flatten_parameters(load_agent(logdir, torch.device("cpu"))[1])
     return mean + sigma * np.random.default_rng(1).standard_normal((WMControllerConfig().pop_size, len(mean)))
 
 
 @contextmanager
-def players(logdir: str, ctrl: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
-    """Workers that share the cores as in training."""
-    count, threads = share_cores(cores, ctrl)
-    load = CandidatePlayer.load, logdir, ENV, choose_backend(ENV), ctrl, device, threads
-    with worker_pool(count, start_player, *load) as pool:
-        list(pool.map(abs, range(100)))  # they start
+def player_pool(logdir: str, config: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
+    """Yield started workers that share the cores as in training."""
+    workers, threads = share_cores(cores, config)
+    load = CandidatePlayer.load, logdir, ENV, choose_backend(ENV), config, device, threads
+    with worker_pool(workers, start_player, *load) as pool:
+        list(pool.map(abs, range(100)))  # This starts the workers.
         yield pool
 
 
-def generation(pool: Executor, candidates: np.ndarray, lanes: int) -> float:
-    """Steps/s of a generation, all candidates on one track."""
+def play_generation(pool: Executor, candidates: np.ndarray, lanes: int) -> float:
+    """Return the steps/s of a generation. All candidates play the same track."""
     evaluator, start = Evaluator(pool, lanes), time.perf_counter()
     seeds = [seeding.track_seed(1, "training", next(TRACKS))] * len(candidates)
-    steps = int(evaluator.collect(evaluator.submit(candidates, seeds))[1].sum())
-    return steps / (time.perf_counter() - start)
+    _, lengths = evaluator.collect(evaluator.submit(candidates, seeds))
+    return int(lengths.sum()) / (time.perf_counter() - start)
 
 
-def frame_by_frame(pool: Executor, logdir: str, processes: int, steps: int) -> float:
+def play_frame_by_frame(pool: Executor, logdir: str, processes: int, steps: int) -> float:
+    """Return the steps/s of one agent per process in gymnasium."""
     start = time.perf_counter()
     jobs = [pool.submit(baselines.drive, logdir, seed, steps) for seed in range(processes)]
     return sum(job.result() for job in jobs) / (time.perf_counter() - start)
 
 
-def main(args) -> None:
-    backend, cores = choose_backend(ENV), args.threads
-    candidates = population(args.logdir, args.sigma)
-    with ExitStack() as stack:
-        methods = {f"{backend} alone": lambda: common.environment_rate(ENV, backend, cores)}
-        for lanes in args.lanes:
-            ctrl = WMControllerConfig(time_limit=args.time_limit, lanes=lanes)
-            pool = stack.enter_context(players(args.logdir, ctrl, args.device, cores))
-            methods[f"ours, {lanes} lanes"] = partial(generation, pool, candidates, lanes)
-        singles = stack.enter_context(worker_pool(cores))
-        frame_by_frame(singles, args.logdir, cores, 1)  # they start
-        methods["gymnasium frame by frame"] = partial(frame_by_frame, singles, args.logdir, cores, 100)
-        rates = common.alternate(methods, args.rounds)
-    row = f"ours, {args.lanes[0]} lanes"
-    goals = [Goal(row, f"{backend} alone", 0.75), Goal(row, "gymnasium frame by frame", 10)]
-    common.report(args, "Controller: evaluation", "steps/s", rates, f"{backend} alone", goals)
-
-
 if __name__ == "__main__":
-    made = common.parser(__doc__)
-    common.add_run(made)
-    made.add_argument("--lanes", type=int, nargs="+", default=[WMControllerConfig().lanes], help="lanes to try")
-    made.add_argument("--sigma", type=float, default=0.1, help="of the candidates (default: %(default)s)")
-    made.add_argument("--time-limit", type=int, default=300, help="longest episode, steps (default: %(default)s)")
-    common.main(made, main)
+    parser = program.make_parser(__doc__)
+    program.add_run_flags(parser)
+    parser.add_argument("--lanes", type=int, nargs="+", default=[WMControllerConfig().lanes], help="lanes to try")
+    parser.add_argument("--sigma", type=float, default=0.1, help="of the candidates (default: %(default)s)")
+    parser.add_argument("--time-limit", type=int, default=300, help="longest episode, steps (default: %(default)s)")
+    program.run_benchmark(parser, main)

@@ -1,17 +1,18 @@
-#!/usr/bin/env python
-"""The official test, steps/s: the agent in gymnasium, against gymnasium alone under the same actions, on all cores.
+"""Measure the official test, steps/s: the agent in gymnasium, and gymnasium alone under the same actions.
 
-python bench/evaluate.py --logdir results/carracing
+python -m bench.evaluate --logdir results/carracing
 """
 
 import time
+from argparse import Namespace
+from concurrent.futures import Executor
 from functools import partial
 from itertools import count, islice
 
-import common
 import numpy as np
-from common import Goal
 
+from bench import measure, program
+from bench.report import Goal, report
 from worldmodels.envs.instances import Instances
 from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.envs.making import make_gymnasium
@@ -20,15 +21,31 @@ from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.workers import worker_pool
 
-SEEDS = count(20_000)
+SEEDS = count(20_000)  # Every measurement plays tracks of its own.
+
+Actions = dict[int, list[np.ndarray]]  # seed -> the actions of its episode
 
 
-class Recorder(GymnasiumLanes):
-    """Lanes that keep the actions they are stepped with."""
+def main(args: Namespace) -> None:
+    env = EnvConfig(kwargs={"max_episode_steps": args.steps})
+    actions: Actions = {}  # of the episodes that the agent has played and gymnasium has not
+    with worker_pool(args.threads, start_player, AgentPlayer.load, args.logdir, env, args.device) as pool:
+        list(pool.map(abs, range(100)))  # This starts the workers.
+        methods = {
+            "ours": lambda: play_test(pool, args.threads, actions),
+            "gymnasium alone": lambda: step_gymnasium(pool, env, actions),
+        }
+        rates = measure.alternate(methods, args.rounds)
+    goals = [Goal("ours", "gymnasium alone", 0.90)]
+    report(args, "Evaluation: the official test", "steps/s", rates, "gymnasium alone", goals)
+
+
+class RecordingLanes(GymnasiumLanes):
+    """Lanes that record the actions of each episode."""
 
     def __init__(self, instances: Instances, seeds: list[int]) -> None:
         super().__init__(instances.config, seeds, instances)
-        self.actions: dict[int, list[np.ndarray]] = {seed: [] for seed in seeds}
+        self.actions: Actions = {seed: [] for seed in seeds}
 
     def step(self, lanes: np.ndarray, actions: np.ndarray):
         for lane, action in zip(lanes, actions):
@@ -36,51 +53,48 @@ class Recorder(GymnasiumLanes):
         return super().step(lanes, actions)
 
 
-def record(player: AgentPlayer, seeds: list[int]) -> dict[int, list[np.ndarray]]:
+def play_test(pool: Executor, workers: int, actions: Actions) -> float:
+    """Return the steps/s of a test of one batch of episodes per worker.
+
+    The agent's actions in these episodes are recorded first.
+    """
+    batches = [list(islice(SEEDS, WIDTH)) for _ in range(workers)]
+    for recorded in pool.map(partial(run_with_player, record_actions), batches):
+        actions.update(recorded)
+    start = time.perf_counter()
+    tested = pool.map(partial(run_with_player, AgentPlayer.play), batches)
+    steps = sum(length for episodes in tested for _, length in episodes.values())
+    return steps / (time.perf_counter() - start)
+
+
+def record_actions(player: AgentPlayer, seeds: list[int]) -> Actions:
     """Return the agent's actions in the episodes of these seeds."""
-    lanes = Recorder(player.instances, seeds)
+    lanes = RecordingLanes(player.instances, seeds)
     player.play_lanes(lanes)
     return lanes.actions
 
 
-def replay(seed: int, actions: list[np.ndarray], env: EnvConfig) -> int:
-    """Play these actions and look at nothing."""
-    made = make_gymnasium(env)
-    made.reset(seed=seed)
+def step_gymnasium(pool: Executor, env: EnvConfig, actions: Actions) -> float:
+    """Return the steps/s of gymnasium under the recorded actions, and forget the actions."""
+    start = time.perf_counter()
+    steps = sum(pool.map(repeat_actions, actions.keys(), actions.values(), [env] * len(actions)))
+    elapsed = time.perf_counter() - start
+    actions.clear()
+    return steps / elapsed
+
+
+def repeat_actions(seed: int, actions: list[np.ndarray], config: EnvConfig) -> int:
+    """Take these actions in the episode of this seed, without looking at the frames. Return the number of steps."""
+    env = make_gymnasium(config)
+    env.reset(seed=seed)
     for action in actions:
-        made.step(action)
-    made.close()
+        env.step(action)
+    env.close()
     return len(actions)
 
 
-def main(args) -> None:
-    env = EnvConfig(kwargs={"max_episode_steps": args.steps})
-    with worker_pool(args.threads, start_player, AgentPlayer.load, args.logdir, env, args.device) as pool:
-        list(pool.map(abs, range(100)))  # the workers start
-        plans = {}
-
-        def ours() -> float:
-            pieces = [list(islice(SEEDS, WIDTH)) for _ in range(args.threads)]
-            for actions in pool.map(partial(run_with_player, record), pieces):
-                plans.update(actions)
-            start = time.perf_counter()
-            played = pool.map(partial(run_with_player, AgentPlayer.play), pieces)
-            steps = sum(length for episodes in played for _, length in episodes.values())
-            return steps / (time.perf_counter() - start)
-
-        def alone() -> float:
-            start = time.perf_counter()
-            steps = sum(pool.map(replay, plans.keys(), plans.values(), [env] * len(plans)))
-            plans.clear()
-            return steps / (time.perf_counter() - start)
-
-        rates = common.alternate({"ours": ours, "gymnasium alone": alone}, args.rounds)
-    goals = [Goal("ours", "gymnasium alone", 0.90)]
-    common.report(args, "Evaluation: the official test", "steps/s", rates, "gymnasium alone", goals)
-
-
 if __name__ == "__main__":
-    made = common.parser(__doc__)
-    common.add_run(made)
-    made.add_argument("--steps", type=int, default=200, help="longest episode, steps (default: %(default)s)")
-    common.main(made, main)
+    parser = program.make_parser(__doc__)
+    program.add_run_flags(parser)
+    parser.add_argument("--steps", type=int, default=200, help="longest episode, steps (default: %(default)s)")
+    program.run_benchmark(parser, main)

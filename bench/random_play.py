@@ -1,11 +1,9 @@
-#!/usr/bin/env python
-"""What random play scores on the tracks of the official test: the score that an agent has to beat.
+"""Measure the score of random play on the tracks of the official test: an agent has to beat it.
 
-python bench/random_play.py --env-id CartPole-v1
+python -m bench.random_play --env-id CartPole-v1
 """
 
-import sys
-from pathlib import Path
+from argparse import Namespace
 
 from worldmodels.data.policies import plan_actions
 from worldmodels.envs import seeding
@@ -19,35 +17,36 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_program
 from worldmodels.runtime.score_text import score_text
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-
-def play(env: EnvConfig, seed: int, policy: str) -> float:
-    """The return of an episode; nothing is rendered unless the environment shows itself as pictures."""
-    made = make_gymnasium(env)
-    steps = made.spec.max_episode_steps  # type: ignore[union-attr]
-    rollouts = RolloutsConfig(policy=policy, seq_len=max(2, steps), env_name=env.id, env_kwargs=env.kwargs)
-    codec, total, over = ActionCodec(made.action_space), 0.0, False
-    made.reset(seed=seed)
-    for vector in plan_actions(made.action_space, rollouts, seed, 0):
-        for _ in range(env.frame_skip):
-            if not over:
-                _, reward, terminated, truncated, _ = made.step(codec.decode(vector))
-                total, over = total + float(reward), terminated or truncated
-    made.close()
-    return total
-
-
-def main(args) -> None:
-    env = section_from_args(args, EnvConfig)
+def main(args: Namespace) -> None:
+    config = section_from_args(args, EnvConfig)
     for policy in ("random", "ou"):
-        returns = [play(env, seed, policy) for seed in seeding.evaluation_seeds(args.episodes)]
+        returns = [play_episode(config, seed, policy) for seed in seeding.evaluation_seeds(args.episodes)]
         result = summarize_returns(returns)
         score = score_text(result["mean"], result["std"])
-        log.info("%s, policy %s: %s over %d episodes", describe_env(env), policy, score, len(returns))
+        log.info("%s, policy %s: %s over %d episodes", describe_env(config), policy, score, len(returns))
+
+
+def play_episode(config: EnvConfig, seed: int, policy: str) -> float:
+    """Return the return of an episode under random actions. Nothing is rendered unless env.frames asks for it."""
+    env = make_gymnasium(config)
+    max_episode_steps = env.spec.max_episode_steps
+    rollouts = RolloutsConfig(
+        policy=policy, seq_len=max(2, max_episode_steps), env_name=config.id, env_kwargs=config.kwargs
+    )
+    codec, episode_return, ended = ActionCodec(env.action_space), 0.0, False
+    env.reset(seed=seed)
+    for vector in plan_actions(env.action_space, rollouts, seed, 0):
+        for _ in range(config.frame_skip):
+            if not ended:
+                _, reward, terminated, truncated, _ = env.step(codec.decode(vector))
+                episode_return += float(reward)
+                ended = terminated or truncated
+    env.close()
+    return episode_return
 
 
 if __name__ == "__main__":
-    made = make_parser(__doc__, EnvConfig)
-    made.add_argument("--episodes", type=int, default=32, help="episodes (default: %(default)s)")
-    run_program(made, main)
+    parser = make_parser(__doc__, EnvConfig)
+    parser.add_argument("--episodes", type=int, default=32, help="episodes (default: %(default)s)")
+    run_program(parser, main)

@@ -1,20 +1,16 @@
-#!/usr/bin/env python
-"""Throughput with 1, 2, ... cores of every stage that uses several, and how much of it each further core adds.
+"""Measure every stage that uses several cores on 1, 2, ... cores.
 
-python bench/scaling.py --logdir results/carracing
+python -m bench.scaling --logdir results/carracing
 """
 
+from argparse import Namespace
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import common
-import controller
-import mdrnn
-import rollouts
 import torch
-import vae
 
+from bench import controller, mdrnn, measure, program, rollouts, vae
+from bench.report import print_table, write_result
 from worldmodels.data.datasets import ObservationDataset
 from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.envs.backends import choose_backend
@@ -25,57 +21,86 @@ from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.workers import worker_pool
 
 
-def with_workers(args, cores: int) -> dict[str, float]:
-    """Steps/s of the stages that play, on so many processes."""
-    backend, ctrl = choose_backend(controller.ENV), WMControllerConfig(time_limit=args.steps)
-    shard = RolloutsConfig(num_rollouts=rollouts.ANY, shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
-    found = {"environment alone": common.environment_rate(controller.ENV, backend, cores, args.steps)}
+def main(args: Namespace) -> None:
+    counts = sorted({min(2**i, args.threads) for i in range(args.threads.bit_length() + 1)})
+    rounds = [
+        {cores: measure_playing(args, cores) | measure_training(args, cores) for cores in counts}
+        for _ in range(args.rounds)
+    ]
+    every_rate = {}
+    for row in rounds[0][1]:
+        rates = {f"{row}, {cores}": [measured[cores][row] for measured in rounds] for cores in counts}
+        print_table(f"Scaling: {row}", unit_of(row), rates, f"{row}, 1")
+        every_rate |= rates
+    write_result(args, {"title": "Scaling", "rates": every_rate})
+
+
+def unit_of(row: str) -> str:
+    """Return the unit of a row's rates."""
+    if "GFLOP" in row:
+        return "GFLOP/s"
+    return "images/s" if row == "V" else "steps/s"
+
+
+def measure_playing(args: Namespace, cores: int) -> dict[str, float]:
+    """Return the steps/s of the stages that play, on this many processes."""
+    env, backend = controller.ENV, choose_backend(controller.ENV)
+    return {
+        "environment alone": measure.environment_rate(env, backend, cores, args.steps),
+        "rollouts": measure_rollouts(args, cores),
+        "controller": measure_controller(args, cores),
+        "evaluation": measure_test(args, cores),
+    }
+
+
+def measure_rollouts(args: Namespace, cores: int) -> float:
+    """Return the steps/s of collecting rollouts."""
+    config = RolloutsConfig(num_rollouts=rollouts.MANY_ROLLOUTS, shard_size=16, seq_len=args.steps, gymnasium_share=0.0)
     with worker_pool(cores) as pool:
-        rollouts.ours(pool, cores, replace(shard, shard_size=1, seq_len=10))
-        found["rollouts"] = rollouts.ours(pool, cores, shard)
-    candidates = controller.population(args.logdir, ctrl.sigma0)
-    with controller.players(args.logdir, ctrl, args.device, cores) as pool:
-        found["controller"] = controller.generation(pool, candidates, ctrl.lanes)
+        rollouts.collect_shards(pool, cores, replace(config, shard_size=1, seq_len=10), {})
+        return rollouts.collect_shards(pool, cores, config, {})
+
+
+def measure_controller(args: Namespace, cores: int) -> float:
+    """Return the steps/s of a generation of C."""
+    config = WMControllerConfig(time_limit=args.steps)
+    candidates = controller.draw_population(args.logdir, config.sigma0)
+    with controller.player_pool(args.logdir, config, args.device, cores) as pool:
+        return controller.play_generation(pool, candidates, config.lanes)
+
+
+def measure_test(args: Namespace, cores: int) -> float:
+    """Return the steps/s of the official test."""
     env = EnvConfig(kwargs={"max_episode_steps": args.steps})
     with worker_pool(cores, start_player, AgentPlayer.load, args.logdir, env, args.device) as pool:
-        list(pool.map(abs, range(100)))
-        start = common.clock()
-        pieces = [list(range(core, cores * WIDTH, cores)) for core in range(cores)]
-        played = pool.map(partial(run_with_player, AgentPlayer.play), pieces)
-        steps = sum(length for episodes in played for _, length in episodes.values())
-        found["evaluation"] = steps / (common.clock() - start)
-    return found
+        list(pool.map(abs, range(100)))  # This starts the workers.
+        start = measure.clock()
+        batches = [list(range(core, cores * WIDTH, cores)) for core in range(cores)]
+        tested = pool.map(partial(run_with_player, AgentPlayer.play), batches)
+        steps = sum(length for episodes in tested for _, length in episodes.values())
+        return steps / (measure.clock() - start)
 
 
-def with_threads(args, cores: int) -> dict[str, float]:
-    """Images/s of V and steps/s of M, training on so many threads."""
+def measure_training(args: Namespace, cores: int) -> dict[str, float]:
+    """Return the images/s of V's training, the steps/s of M's, and the matrix products, on this many threads."""
     device = choose_device(args.device)
     torch.set_num_threads(cores)
-    latents = next(iter(Path(args.logdir, "latents").glob("latents_*.npz")))
-    frames = ObservationDataset(files=common.rollout_files(args, most=8))
-    found = {
-        "V": vae.ours(frames, device, args.seconds)(),
-        "M": mdrnn.ours(LatentSequenceDataset(latents, mdrnn.CONFIG.seq_len), device, args.seconds)(),
-        "matrix products, GFLOP/s": common.matrix_rate(device)() / 1e9,
+    frames = ObservationDataset(files=program.rollout_files(args, limit=8))
+    sequences = LatentSequenceDataset(program.latents_file(args), mdrnn.CONFIG.seq_len)
+    rates = {
+        "V": vae.our_loop(frames, device, args.seconds)(),
+        "M": mdrnn.our_loop(sequences, device, args.seconds)(),
+        "matrix products, GFLOP/s": measure.matrix_rate(device)() / 1e9,
     }
     torch.set_num_threads(args.threads)
-    return found
-
-
-def main(args) -> None:
-    counts = sorted({min(2**i, args.threads) for i in range(args.threads.bit_length() + 1)})
-    rounds = [{n: with_workers(args, n) | with_threads(args, n) for n in counts} for _ in range(args.rounds)]
-    for row in rounds[0][1]:
-        rates = {f"{row}, {n}": [found[n][row] for found in rounds] for n in counts}
-        unit = "images/s" if row == "V" else "GFLOP/s" if "GFLOP" in row else "steps/s"
-        common.table(f"Scaling: {row}", unit, rates, f"{row}, 1")
-    everything = {f"{row}, {n}": [found[n][row] for found in rounds] for row in rounds[0][1] for n in counts}
-    common.write(args, {"title": "Scaling", "rates": everything})
+    return rates
 
 
 if __name__ == "__main__":
-    made = common.parser(__doc__, rounds=1)
-    common.add_run(made)
-    made.add_argument("--steps", type=int, default=150, help="longest episode, steps (default: %(default)s)")
-    made.add_argument("--seconds", type=float, default=3.0, help="of V's and M's measurement (default: %(default)s)")
-    common.main(made, main)
+    parser = program.make_parser(__doc__, rounds=1)
+    program.add_run_flags(parser)
+    parser.add_argument("--steps", type=int, default=150, help="longest episode, steps (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="length of V's and M's measurement, seconds (default: %(default)s)"
+    )
+    program.run_benchmark(parser, main)

@@ -1,66 +1,94 @@
-#!/usr/bin/env python
-"""V's training, images/s: our loop with its data against the plain loops and the machine's matrix-product rate.
+"""Measure V's training, images/s: our loop with its data, plain loops, and the machine's matrix products.
 
-python bench/vae.py --logdir results/carracing
+python -m bench.vae --logdir results/carracing
 """
 
-import baselines
-import common
+from argparse import Namespace
+from collections.abc import Iterator
+
 import numpy as np
 import torch
-from common import FLOP_TRAIN_VAE, Goal
 
+from bench import baselines, measure, program
+from bench.report import Goal, report
 from worldmodels.data.datasets import ObservationDataset
 from worldmodels.models.vae import ConvVAE
 from worldmodels.runtime.devices import choose_device
 from worldmodels.training.vae import VAELearner
 
-BATCH = 64
+BATCH_SIZE = 64
 
 
-def ours(data: ObservationDataset, device: torch.device, seconds: float) -> common.Method:
-    """Our loop: frames in memory as uint8, drawn in random order, and a step."""
-    vae = ConvVAE().to(device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    learn = VAELearner(vae, optimizer, 1.0, device).learn
-    step = common.learning(learn, endless(data))
-    return lambda: common.rate(step, seconds)
+def main(args: Namespace) -> None:
+    device = choose_device(args.device)
+    files = program.rollout_files(args, limit=16)
+    data = ObservationDataset(files=files)
+    loaders = 0 if args.cpu_time else args.threads
+    methods = {
+        **measure.product_limits(device, measure.FLOP_TRAIN_VAE, args.seconds / 4),
+        "ours": our_loop(data, device, args.seconds),
+        "plain loop": plain_loop(data, device, args.seconds),
+        "a file opened per item": loop_with_loader(files, device, args.seconds, loaders),
+    }
+    goals = [
+        Goal("ours", "matrix products, float32", 0.60),
+        Goal("ours", "plain loop", 1.6),
+        Goal("ours", "a file opened per item", 10),
+    ]
+    rates = measure.alternate(methods, args.rounds)
+    report(args, "V: training", "images/s", rates, "matrix products, float32", goals)
 
 
-def endless(data: ObservationDataset):
+def endless_batches(data: ObservationDataset) -> Iterator[torch.Tensor]:
+    """Yield batches (64,H,W,C) uint8, epoch after epoch."""
     rng = np.random.default_rng(1)
     while True:
-        yield from data.batches(BATCH, rng)
+        yield from data.batches(BATCH_SIZE, rng)
 
 
-def plain(device: torch.device, seconds: float, data: ObservationDataset) -> common.Method:
-    """The usual network and step on frames in memory, in float32 and channels first."""
+def our_loop(data: ObservationDataset, device: torch.device, seconds: float) -> measure.Method:
+    """Return a measurement of our loop: uint8 frames in memory, drawn in random order, and a step."""
+    vae = ConvVAE().to(device)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
+    steps = measure.TrainingSteps(VAELearner(vae, optimizer, 1.0, device).learn, endless_batches(data))
+    return lambda: measure.rate(steps, seconds)
+
+
+def plain_loop(data: ObservationDataset, device: torch.device, seconds: float) -> measure.Method:
+    """Return a measurement of the plain network and step on frames in memory, in float32 and channels first."""
     vae = baselines.PlainVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
-    batches = endless(data)
+    batches = endless_batches(data)
 
     def step() -> float:
         frames = next(batches)
         baselines.vae_step(vae, optimizer, frames.to(device).permute(0, 3, 1, 2).contiguous().float() / 255)
         return len(frames)
 
-    return lambda: common.rate(step, seconds, device)
+    return lambda: measure.rate(step, seconds, device)
 
 
-def per_item(files: list[str], device: torch.device, seconds: float, workers: int) -> common.Method:
-    """The same with a Dataset that opens its file for every item, in loader processes."""
+def loop_with_loader(files: list[str], device: torch.device, seconds: float, workers: int) -> measure.Method:
+    """Return a measurement of the plain network and step, with a Dataset that opens its file for every item.
+
+    Args:
+        files: rollouts.
+        device: where the network runs.
+        seconds: how long to measure.
+        workers: loader processes. With 0 the batches are loaded in this process.
+    """
     vae = baselines.PlainVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     loader = torch.utils.data.DataLoader(
         baselines.FrameFiles(files),
-        BATCH,
+        BATCH_SIZE,
         shuffle=True,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=1 if workers else None,
     )
 
-    def measure() -> float:
+    def method() -> float:
         batches = iter(loader)
 
         def step() -> float:
@@ -68,32 +96,15 @@ def per_item(files: list[str], device: torch.device, seconds: float, workers: in
             baselines.vae_step(vae, optimizer, images.to(device))
             return len(images)
 
-        return common.rate(step, seconds, device)
+        return measure.rate(step, seconds, device)
 
-    return measure
-
-
-def main(args) -> None:
-    device = choose_device(args.device)
-    files = common.rollout_files(args, most=16)
-    data = ObservationDataset(files=files)
-    methods = {
-        **common.products(device, FLOP_TRAIN_VAE, args.seconds / 4),
-        "ours": ours(data, device, args.seconds),
-        "plain loop": plain(device, args.seconds, data),
-        "a file opened per item": per_item(files, device, args.seconds, 0 if args.cpu_time else args.threads),
-    }
-    goals = [
-        Goal("ours", "matrix products, float32", 0.60),
-        Goal("ours", "plain loop", 1.6),
-        Goal("ours", "a file opened per item", 10),
-    ]
-    rates = common.alternate(methods, args.rounds)
-    common.report(args, "V: training", "images/s", rates, "matrix products, float32", goals)
+    return method
 
 
 if __name__ == "__main__":
-    made = common.parser(__doc__)
-    common.add_run(made)
-    made.add_argument("--seconds", type=float, default=5.0, help="of a measurement (default: %(default)s)")
-    common.main(made, main)
+    parser = program.make_parser(__doc__)
+    program.add_run_flags(parser)
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="length of a measurement, seconds (default: %(default)s)"
+    )
+    program.run_benchmark(parser, main)

@@ -46,7 +46,7 @@ def run(command: list[str], cwd: Path | str | None, timeout: float) -> subproces
     """Run a program as subprocess.run does.
 
     Args:
-        command: "snakemake" or the path of a script, and its flags.
+        command: "snakemake", the path of a script, or "-m" and a module of the working directory; and its flags.
         cwd: Working directory; None for this process's own.
         timeout: Seconds.
 
@@ -155,8 +155,8 @@ def execute(command: list[str]) -> int:
     """Run a program in this process and return its exit code.
 
     Args:
-        command: a stand-in for Python; "snakemake", the path of a script, or the words of multiprocessing that begin a
-            worker; and its flags.
+        command: a stand-in for Python; "snakemake", the path of a script, "-m" and a module, or the words of
+            multiprocessing that begin a worker; and its flags.
     """
     import torch
 
@@ -178,6 +178,10 @@ def execute(command: list[str]) -> int:
             code = sys.argv[sys.argv.index("-c") + 1]
             sys.argv = ["-c", "--multiprocessing-fork"]
             exec(code, {"__name__": "__main__"})
+        elif sys.argv[0] == "-m":
+            del sys.argv[0]
+            sys.path.insert(0, os.getcwd())
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
             sys.path.insert(0, str(Path(sys.argv[0]).parent))
             runpy.run_path(sys.argv[0], run_name="__main__")
