@@ -65,7 +65,7 @@ def vae_step(vae: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Ten
 
 
 def mdrnn_step(mdrnn: MDRNN, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]) -> None:
-    """Train M for a step on sequences (L,B,...). The likelihood of the mixture is that of torch.distributions."""
+    """Train M for a step on sequences (L,B,...). torch.distributions computes the likelihood of the mixture."""
     mus, sigmas, logpi, rewards, terminals = mdrnn(batch["actions"], batch["latents"])
     mixture = MixtureSameFamily(Categorical(logits=logpi), Independent(Normal(mus, sigmas), 1))
     gmm = -mixture.log_prob(batch["next_latents"]).mean()

@@ -40,7 +40,7 @@ def main(args: Namespace) -> None:
 
 
 def rank(name: str) -> tuple:
-    """Return the sort key of an agent: those of NAMES in their order, then others by name, the full agent last."""
+    """Return the sort key of an agent: agents of NAMES in their order, then the rest by name, the full agent last."""
     return name == "full", list(NAMES).index(name) if name in NAMES else len(NAMES), name
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Encode all frames of the rollouts with the trained V.
 
-Writes <logdir>/latents/latents_<latent_size>.npz and its summary, a .json beside it.
+Writes <logdir>/latents/latents_<latent_size>.npz and its summary, a .json of the same name.
 """
 
 from argparse import Namespace

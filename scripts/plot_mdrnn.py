@@ -200,7 +200,7 @@ def draw_horizons(mdrnn: MDRNN, episodes: list[Episode], generator: torch.Genera
     """Draw the negative log-likelihood of the true latents 1, 2, ... steps ahead, for M and for two trivial predictors.
 
     Returns:
-        The figure, and the values one step ahead: M's, and that of the last latent seen.
+        The figure, and the values one step ahead: of M, and of a Gaussian around the last latent seen.
     """
     longest = max(len(episode.z) for episode in episodes) - 1
     warm_up = min(WARM_UP, longest // 2)

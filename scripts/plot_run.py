@@ -96,7 +96,7 @@ def stage_of(benchmark: str) -> str:
 
 
 def sum_usage(benchmarks: list[str]) -> dict[str, Usage]:
-    """Return stage -> what its jobs took. Times add up, the memory is that of the largest job.
+    """Return stage -> what its jobs took. Times add up. The memory is the largest of the jobs.
 
     A job without a benchmark does not count: it ran for another run that shares its files.
     """

@@ -15,7 +15,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.storage.files import write_atomically
 
 MARGIN = 18  # height of a line of text, pixels
-PALETTE_PICTURES = 8  # about so many pictures of a film decide on its palette
+PALETTE_PICTURES = 8  # pictures of a film that decide on its palette, about
 
 
 def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int = 3) -> list[Image.Image]:
