@@ -238,9 +238,11 @@ READERS = [
     (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
     (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
     (since("train_vae"), "training/graphed_step training/vae training/samples"),
-    (since("encode_latents"), "models/load_vae models/encoding data/latents"),
+    (since("encode_latents") | {"plot_vae"}, "models/load_vae models/encoding"),
+    (since("encode_latents"), "data/latents"),
     (since("train_mdrnn"), "models/mdrnn data/sequences training/mdrnn"),
-    (since("train_controller"), "models/load_mdrnn models/controller models/load_controller playing/agent"),
+    (since("train_controller") | {"plot_mdrnn"}, "models/load_mdrnn"),
+    (since("train_controller"), "models/controller models/load_controller playing/agent"),
     (
         since("train_controller"),
         "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
