@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run smoke report test test-cluster test-conda test-gpu bench lint
+.PHONY: help run smoke report test test-fast test-cluster test-conda test-gpu bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ smoke: .venv/run ## run the whole chain in three minutes, to see that it works
 report: .venv/run ## write one HTML file that shows what `make run` made: results/carracing/report.html
 	$(BIN)/snakemake --report results/carracing/report.html
 
+test-fast: .venv/dev ## run the unit tests, which start no programs
+	$(BIN)/python -m pytest -n 2 tests/unit
+
 test: .venv/dev ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests
 
 test-cluster: .venv/dev ## try the SLURM profile on a real scheduler (as root on Debian)
 	$(BIN)/python -m pytest -rP -n 4 --dist worksteal tests/cluster
