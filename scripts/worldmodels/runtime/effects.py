@@ -81,7 +81,7 @@ def idle_in_ctrl(ctrl: WMControllerConfig, loaded: types.SimpleNamespace) -> dic
     """Return the same for C, whose search may end before a field takes effect; see idle_in_rollouts."""
 
     def never(steps: int) -> bool:
-        # Whether nothing happens after so many environment steps: there is no such step, or the search ends before.
+        # Whether this number of environment steps is 0, which means never, or the search ends before it.
         return not steps or 0 < ctrl.max_env_steps <= steps
 
     samples_are_constant = never(ctrl.sample_growth)

@@ -47,7 +47,7 @@ def parse_flag(f: dataclasses.Field, text: str, name: str) -> Any:
 
     Args:
         f: the flag's field.
-        text: what stands on the command line: text as it is, any other value as JSON.
+        text: what stands on the command line: text unchanged, any other value as JSON.
         name: the flag, for the message.
 
     Raises:

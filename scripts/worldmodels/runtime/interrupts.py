@@ -1,7 +1,7 @@
 """SIGTERM, SIGINT and the end of Snakemake: stop soon, with the state saved.
 
 Outside of `patiently` a signal raises Interrupted wherever the program is. Inside, it only sets a flag. The loop calls
-`check` between two steps, when its state is whole.
+`check` between two steps, when its state is complete.
 """
 
 import os
@@ -77,7 +77,7 @@ def check() -> None:
 
 
 def process_stamp(pid: int) -> str:
-    """Return a text that tells a living process from all others, also from those of other machines and times.
+    """Return a text that tells a living process from all others, also on other machines and at other times.
 
     It consists of the process's number and start, the start of the machine, and the namespace of the numbers.
 

@@ -51,7 +51,7 @@ def in_library(name: str) -> bool:
 
 
 def is_library_module(name: str) -> bool:
-    """Return whether a dotted name is that of a module or package of this library."""
+    """Return whether this library has a module or package of this dotted name."""
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").is_file()
 

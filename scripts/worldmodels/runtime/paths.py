@@ -65,7 +65,7 @@ def default_logdir(env_id: str) -> str:
 
 
 def shard_name(shard: int | str) -> str:
-    """Return the name of a shard in file names: 5 digits; a wildcard as it is."""
+    """Return the name of a shard in file names: 5 digits, or a wildcard unchanged."""
     return f"{shard:0>5}"
 
 

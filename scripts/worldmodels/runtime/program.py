@@ -122,7 +122,7 @@ def run_program(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
 def start_logging(path: str | None) -> None:
     """Send messages to the terminal and, if there is a path, to this file.
 
-    A file that cannot be written ends the program. A file that a running program logs to stays as it is.
+    A file that cannot be written ends the program. A file that a running program logs to stays unchanged.
     """
     handlers: list[logging.Handler] = [TerminalHandler()]
     try:

@@ -119,8 +119,8 @@ def code_files(root: str, entered: set[str]) -> Iterator[tuple[str, Path]]:
 def find_user_files(name: str) -> dict[str, Path]:
     """Return the files that count of a user's module or package, by module and path in it.
 
-    The module's file or all files of the package count, and so do those of each module that they import. Installed
-    packages that they import do not count.
+    The module's file or all files of the package count. So do the files of each module that they import,
+    unless the module is installed.
 
     Args:
         name: as `games.ball` or, with a class, `games.ball:Ball`.

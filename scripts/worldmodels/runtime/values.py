@@ -22,7 +22,7 @@ def encode_pairs(value: Any) -> Any:
 
 
 def decode_pairs(mapping: dict) -> dict:
-    """Return the mapping that encode_pairs turned into {"!pairs": ...}; any other mapping as it is."""
+    """Return the mapping that encode_pairs turned into {"!pairs": ...}; any other mapping unchanged."""
     if list(mapping) != [PAIRS]:
         return mapping
     try:
@@ -32,7 +32,7 @@ def decode_pairs(mapping: dict) -> dict:
 
 
 def to_text(value: Any) -> str:
-    """Return text as it is, and any other value as JSON with sorted keys; see `encode_pairs`."""
+    """Return text unchanged, and any other value as JSON with sorted keys; see `encode_pairs`."""
     return value if isinstance(value, str) else json.dumps(encode_pairs(value), sort_keys=True)
 
 
