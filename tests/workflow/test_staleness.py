@@ -234,7 +234,7 @@ FILMS = {"dream", "replay_episodes", "plot_evaluation"}
 READERS = [
     (since("collect_rollouts"), "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances"),
     (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
-    (since("collect_rollouts"), "data/policies data/collection"),
+    (since("collect_rollouts"), "data/policies data/recording data/collection"),
     (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
     (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
     (since("train_vae"), "training/graphed_step training/vae training/samples"),

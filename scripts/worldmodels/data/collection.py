@@ -1,20 +1,22 @@
-"""Rollouts: episodes under random policies or an earlier run's agent, one .npz file an episode.
+"""Rollouts: episodes under random policies or an earlier run's agent, one .npz file per episode.
 
-Every episode is made from the run's seed and its own number alone, so the files are the same whatever the
-number of shards or cores.
+An episode depends only on the run's seed and its own number. So the files are the same for any number of shards or
+cores.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from worldmodels.data.policies import Agent, Driver, check_noise, make_driver
+from worldmodels.data.policies import Agent, check_noise, make_driver
+from worldmodels.data.recording import record_episodes
 from worldmodels.envs import seeding
 from worldmodels.envs.backends import choose_backend, describe_env, log_backend, package_versions
 from worldmodels.envs.instances import Instances
-from worldmodels.envs.lanes import EnvPoolLanes, GymnasiumLanes, make_lanes
+from worldmodels.envs.lanes import make_lanes
 from worldmodels.runtime import locks, preflight
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 from worldmodels.runtime.digests import file_digest
@@ -29,12 +31,8 @@ from worldmodels.runtime.workers import worker_pool
 from worldmodels.storage.files import prepare_folder, write_json
 from worldmodels.storage.npz import write_npz
 
-DARK = 16  # of 255: pictures without a brighter pixel are nearly black
-
-
-def in_gymnasium(episode: int, share: float) -> bool:
-    """Whether this episode is one of the share that gymnasium renders; they are spread evenly."""
-    return int((episode + 1) * share) > int(episode * share)
+DARK = 16  # of 255. Pictures without a brighter pixel are nearly black.
+MakeAgent = Callable[[str], Agent]  # from the logdir of an earlier run
 
 
 def collect_shard(
@@ -44,56 +42,48 @@ def collect_shard(
     seed: int,
     shard: int,
     threads: int = 1,
-    load_agent: Callable[[str], Agent] | None = None,
+    make_agent: MakeAgent | None = None,
     origin: dict | None = None,
     instances: Instances | None = None,
 ) -> dict:
-    """Collect one shard's episodes into their files; its summary goes beside them, as <shard>.json.
-
-    The last shard has the episodes that are left of num_rollouts.
+    """Collect the episodes of one shard, and write its summary, <shard>.json, beside their files.
 
     Args:
-        load_agent: gives the agent of rollouts.agent, a logdir; without it no episode can have the policy `agent`.
-        origin: what the summary says of where the shard comes from, see cli.origin.
-        instances: the environments to play in, which are closed at the end; by default their own.
+        data_dir: folder of the files.
+        env: the environment.
+        rollouts: the settings of the rollouts.
+        seed: of the run.
+        shard: number of the shard.
+        threads: that step EnvPool's environments.
+        make_agent: loads the agent of rollouts.agent. Without it no episode can have the policy `agent`.
+        origin: goes into the summary, see product_origin.
+        instances: environments to play in, which are closed at the end. By default the shard makes its own.
 
     Returns:
-        The summary: backend, versions, the agent if there is one, the action space, and of each file its digest, steps,
-        return and renderer.
+        The summary: backend, versions, the agent if there is one, the action space, and the digest, steps, return,
+        renderer and brightness of each file.
+
+    Raises:
+        UserError: the environment or the agent is missing or wrong.
     """
-    agent = load_agent(rollouts.agent) if load_agent and rollouts.agent else None
+    agent = make_agent(rollouts.agent) if make_agent and rollouts.agent else None
     backend = choose_backend(env)
-    first, size = shard * rollouts.shard_size, rollouts.shard_size
-    files = dict(enumerate(shard_files(data_dir, shard, size)[: max(0, rollouts.num_rollouts - first)], start=first))
-    groups: dict[str, list[int]] = {"envpool": [], "gymnasium": []}
-    for episode in files:
-        slow = backend == "gymnasium" or in_gymnasium(episode, rollouts.gymnasium_share)
-        groups["gymnasium" if slow else "envpool"].append(episode)
-    episodes_made = {}
     instances = instances or Instances(env)
-    for name, episodes in groups.items():
-        # EnvPool's lanes are stepped at once; gymnasium gains nothing from that, so one at a time saves memory.
-        for lanes in [episodes] if name == "envpool" and episodes else [[e] for e in episodes]:
-            drivers = [make_driver(instances.space, rollouts, seed, episode, agent) for episode in lanes]
-            seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in lanes]
-            played = play_drivers(make_lanes(env, name, seeds, threads, instances), drivers, rollouts.seq_len)
-            for lane, episode_arrays in played:
-                file = files[lanes[lane]]
-                write_npz(file, episode_arrays, rollouts.compress)
-                episodes_made[Path(file).name] = {
-                    "sha256": file_digest(file),
-                    "steps": len(episode_arrays["rewards"]),
-                    "return": round(float(episode_arrays["rewards"].sum()), 3),
-                    "renderer": name,
-                    **brightness(episode_arrays["observations"]),
-                }
+    episodes = shard_episodes(rollouts, shard)
+    files = dict(zip(episodes, shard_files(data_dir, shard, rollouts.shard_size)))
+    batches = split_episodes(episodes, backend, rollouts.gymnasium_share)
+    summaries = {}
+    for episode, renderer, arrays in play_batches(batches, env, rollouts, seed, threads, agent, instances):
+        file = files[episode]
+        write_npz(file, arrays, rollouts.compress)
+        summaries[Path(file).name] = summarize_episode(file, renderer, arrays)
     instances.close()
     summary = {
         "backend": backend,
         "versions": package_versions(backend),
-        "episodes": dict(sorted(episodes_made.items())),
+        "episodes": dict(sorted(summaries.items())),
+        "action_space": preflight.recorded_actions(instances.codec.summary, env),
     }
-    summary["action_space"] = preflight.recorded_actions(instances.codec.summary, env)
     if agent:
         summary["agent"] = agent.record
     summary |= origin or {}
@@ -101,69 +91,106 @@ def collect_shard(
     return summary
 
 
-def brightness(observations: np.ndarray) -> dict[str, int]:
-    """The brightest of an episode's pixels, and the largest change of a pixel, over a hundred frames or so."""
-    some = observations[:: max(1, len(observations) // 100)]
-    return {"brightest": int(some.max()), "largest_change": int(np.ptp(some, axis=0).max())}
+def shard_episodes(rollouts: RolloutsConfig, shard: int) -> range:
+    """Return the numbers of a shard's episodes. The last shard has what is left of num_rollouts."""
+    first = shard * rollouts.shard_size
+    return range(first, min(first + rollouts.shard_size, rollouts.num_rollouts))
+
+
+def split_episodes(episodes: range, backend: str, gymnasium_share: float) -> list[tuple[str, list[int]]]:
+    """Split episodes into batches, each with its renderer, `envpool` or `gymnasium`.
+
+    EnvPool steps all its episodes together. Gymnasium plays one at a time: more would not be faster and take memory.
+    """
+    in_gymnasium = [e for e in episodes if backend == "gymnasium" or is_gymnasium_episode(e, gymnasium_share)]
+    in_envpool = [e for e in episodes if e not in in_gymnasium]
+    batches = [("gymnasium", [episode]) for episode in in_gymnasium]
+    return [("envpool", in_envpool), *batches] if in_envpool else batches
+
+
+def is_gymnasium_episode(episode: int, share: float) -> bool:
+    """Return whether gymnasium renders this episode, so that its share of the episodes is spread evenly."""
+    return int((episode + 1) * share) > int(episode * share)
+
+
+def play_batches(
+    batches: list[tuple[str, list[int]]],
+    env: EnvConfig,
+    rollouts: RolloutsConfig,
+    seed: int,
+    threads: int,
+    agent: Agent | None,
+    instances: Instances,
+) -> Iterator[tuple[int, str, dict[str, np.ndarray]]]:
+    """Play batches of episodes, see split_episodes.
+
+    Args:
+        batches: renderer and numbers of the episodes of each.
+        env: the environment.
+        rollouts: the settings of the rollouts.
+        seed: of the run.
+        threads: that step EnvPool's environments.
+        agent: drives the episodes of the policy `agent`.
+        instances: gymnasium's environments.
+
+    Yields:
+        Number, renderer and arrays of each episode when it ends, see Recording.
+    """
+    for renderer, episodes in batches:
+        drivers = [make_driver(instances.space, rollouts, seed, episode, agent) for episode in episodes]
+        seeds = [seeding.track_seed(seed, "rollouts", episode) for episode in episodes]
+        lanes = make_lanes(env, renderer, seeds, threads, instances)
+        for lane, arrays in record_episodes(lanes, drivers, rollouts.seq_len):
+            yield episodes[lane], renderer, arrays
+
+
+def summarize_episode(file: str, renderer: str, arrays: dict[str, np.ndarray]) -> dict:
+    """Return what a shard's summary says about an episode, whose file has been written."""
+    observations = arrays["observations"]
+    sample = observations[:: max(1, len(observations) // 100)]  # a hundred frames or so
+    return {
+        "sha256": file_digest(file),
+        "steps": len(arrays["rewards"]),
+        "return": round(float(arrays["rewards"].sum()), 3),
+        "renderer": renderer,
+        "brightest": int(sample.max()),
+        "largest_change": int(np.ptp(sample, axis=0).max()),  # of a pixel
+    }
 
 
 def warn_about_pictures(episodes: list[dict], env: EnvConfig) -> None:
-    """Log that the pictures of all episodes are nearly black, or that they never change."""
-    if max(episode["brightest"] for episode in episodes) < DARK:
-        value = max(episode["brightest"] for episode in episodes)
-        text = f"are nearly black: the brightest pixel is {value} of 255"
-    elif not max(episode["largest_change"] for episode in episodes):
-        text = "never change within an episode"
+    """Log a warning if the pictures of all episodes are nearly black or never change.
+
+    Args:
+        episodes: their summaries.
+        env: the environment.
+    """
+    brightest = max(episode["brightest"] for episode in episodes)
+    if brightest < DARK:
+        problem = f"are nearly black: the brightest pixel is {brightest} of 255"
+    elif not any(episode["largest_change"] for episode in episodes):
+        problem = "never change within an episode"
     else:
         return
     advice = "" if env.frames == "render" else "; if the observations are no pictures, set env.frames: render"
-    log.warning("rollouts: the pictures of %s %s%s", env.id, text, advice)
+    log.warning("rollouts: the pictures of %s %s%s", env.id, problem, advice)
 
 
-def collect_claimed_shard(
-    data_dir: str, env: EnvConfig, rollouts: RolloutsConfig, seed: int, shard: int, *more
-) -> dict:
-    """Collect one shard as `collect_shard` does, while no other process may collect the same."""
+def collect_claimed_shard(data_dir: str, shard: int, **settings: Any) -> dict:
+    """Claim one shard, so that no other process collects it at the same time, and collect it.
+
+    Args:
+        data_dir: folder of the files. It is created if necessary.
+        shard: number of the shard.
+        settings: the further arguments of collect_shard.
+
+    Returns:
+        The summary of the shard.
+    """
     prepare_folder(data_dir)
     with locks.claimed(data_dir, f"shard_{shard_name(shard)}"):
         locks.remove_leftovers(data_dir)
-        return collect_shard(data_dir, env, rollouts, seed, shard, *more)
-
-
-def play_drivers(lanes: GymnasiumLanes | EnvPoolLanes, drivers: list[Driver], steps: int) -> Iterator[tuple[int, dict]]:
-    """Play episodes of at most `steps` in lanes; yields (lane, arrays of the episode) as they end."""
-    seeds = lanes.seeds
-    try:
-        frames = lanes.reset()
-        alive = np.arange(len(seeds))
-        observations = [np.empty((steps, *frames.shape[1:]), np.uint8) for _ in seeds]
-        actions: list[list[np.ndarray]] = [[] for _ in seeds]
-        rewards, terminals = np.zeros((len(seeds), steps), np.float32), np.zeros((len(seeds), steps), np.float32)
-        for t in range(steps):
-            for lane, frame in zip(alive, frames):
-                observations[lane][t] = frame
-                actions[lane].append(drivers[lane].act(t, frame))
-            taken = np.stack([actions[lane][t] for lane in alive])
-            frames, reward, terminated, truncated = lanes.step(alive, taken)
-            rewards[alive, t], terminals[alive, t] = reward, terminated
-            done = terminated | truncated | (t + 1 == steps)
-            for lane in alive[done]:
-                yield (
-                    lane,
-                    {
-                        "observations": observations[lane][: t + 1],
-                        "actions": np.stack(actions[lane]),
-                        "rewards": rewards[lane, : t + 1],
-                        "terminals": terminals[lane, : t + 1],
-                        "seed": np.int64(seeds[lane]),
-                    },
-                )
-                observations[lane] = np.empty(0, np.uint8)
-            alive, frames = alive[~done], frames[~done]
-            if not len(alive):
-                break
-    finally:
-        lanes.close()
+        return collect_shard(data_dir, shard=shard, **settings)
 
 
 def generate_rollouts(
@@ -175,30 +202,45 @@ def generate_rollouts(
     seed: int = 1,
     env: EnvConfig | None = None,
     rollouts: RolloutsConfig | None = None,
-    load_agent: Callable[[str], Agent] | None = None,
+    make_agent: MakeAgent | None = None,
 ) -> list[dict]:
-    """Collect rollouts on this machine, shards side by side in num_workers processes.
+    """Collect rollouts on this machine, shards side by side in worker processes.
 
     Args:
-        data_dir: where the files go.
+        data_dir: folder of the files.
+        env_name: id of the environment.
         num_rollouts: episodes to collect, one file each.
-        env, rollouts: settings beyond the plain arguments, which they replace.
+        seq_len: length of the longest episode, steps.
+        num_workers: processes, at most one per shard.
+        seed: of the run.
+        env: all settings of the environment, instead of env_name.
+        rollouts: all settings of the rollouts, instead of num_rollouts and seq_len.
+        make_agent: see collect_shard.
 
     Returns:
         The summaries of the shards, see collect_shard.
     """
     env = env or EnvConfig(id=env_name)
-    of_env = {"env_name": env.id, "env_kwargs": env.kwargs}
-    rollouts = rollouts or RolloutsConfig(num_rollouts=num_rollouts, seq_len=seq_len, **of_env)
+    rollouts = rollouts or RolloutsConfig(
+        num_rollouts=num_rollouts, seq_len=seq_len, env_name=env.id, env_kwargs=env.kwargs
+    )
+    settings = {"env": env, "rollouts": rollouts, "seed": seed, "make_agent": make_agent}
     shards = range(num_shards(rollouts.num_rollouts, rollouts.shard_size))
     with worker_pool(max(1, min(num_workers, len(shards)))) as pool:
-        arguments = ((data_dir, env, rollouts, seed, shard, 1, load_agent) for shard in shards)
-        jobs = [pool.submit(collect_claimed_shard, *each) for each in arguments]
+        jobs = [pool.submit(collect_claimed_shard, data_dir, shard, **settings) for shard in shards]
         return [job.result() for job in progress(jobs, "rollouts")]
 
 
-def collect_from_args(args: argparse.Namespace, load_agent: Callable[[str], Agent] | None = None) -> None:
-    """The body of the programs that collect rollouts: the shard that the flags ask for, or all."""
+def collect_from_args(args: argparse.Namespace, make_agent: MakeAgent | None = None) -> None:
+    """Collect the shard that the flags name, or all shards. This is the body of both programs that collect rollouts.
+
+    Args:
+        args: the flags.
+        make_agent: see collect_shard.
+
+    Raises:
+        UserError: a flag or the environment is wrong.
+    """
     run = run_config_from_args(args)
     env = section_from_args(args, EnvConfig)
     rollouts = section_from_args(args, RolloutsConfig, env_name=env.id, env_kwargs=env.kwargs)
@@ -207,28 +249,41 @@ def collect_from_args(args: argparse.Namespace, load_agent: Callable[[str], Agen
     check_noise(rollouts, instances.codec)
     prepare_folder(run.data_dir)
     log_backend(env)
+    check_shard_flag(args.shard, rollouts)
+    settings = {"env": env, "rollouts": rollouts, "seed": run.seed, "make_agent": make_agent}
+    if args.shard is None:
+        instances.close()  # before the workers make their environments: some simulators allow one at a time
+        summaries = generate_rollouts(run.data_dir, num_workers=args.threads, **settings)
+    else:
+        models = [f"{rollouts.agent}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")] if make_agent else []
+        settings |= {"threads": args.threads, "origin": product_origin(args, models), "instances": instances}
+        summaries = [collect_claimed_shard(run.data_dir, args.shard, **settings)]
+    episodes = [episode for summary in summaries for episode in summary["episodes"].values()]
+    log_episodes(episodes, env, run.data_dir)
+    warn_about_pictures(episodes, env)
+
+
+def check_shard_flag(shard: int | None, rollouts: RolloutsConfig) -> None:
+    """Raise UserError if --shard names a shard that does not exist."""
     shards = num_shards(rollouts.num_rollouts, rollouts.shard_size)
-    if args.shard is not None and not 0 <= args.shard < shards:
+    if shard is not None and not 0 <= shard < shards:
         raise UserError(
             f"--shard: expected 0 to {shards - 1}, since --num-rollouts is {rollouts.num_rollouts} and --shard-size "
-            f"{rollouts.shard_size}, found {args.shard}"
+            f"{rollouts.shard_size}, found {shard}"
         )
-    if args.shard is not None:
-        models = [f"{rollouts.agent}/{stage}/best.json" for stage in ("vae", "mdrnn", "ctrl")] if load_agent else []
-        origin = product_origin(args, models)
-        more = args.threads, load_agent, origin, instances
-        summaries = [collect_claimed_shard(run.data_dir, env, rollouts, run.seed, args.shard, *more)]
-    else:
-        instances.close()  # before the workers make theirs: some simulators allow one at a time
-        settings_of_all = {"env": env, "rollouts": rollouts, "load_agent": load_agent}
-        summaries = generate_rollouts(run.data_dir, num_workers=args.threads, seed=run.seed, **settings_of_all)
-    episodes = [episode for summary in summaries for episode in summary["episodes"].values()]
+
+
+def log_episodes(episodes: list[dict], env: EnvConfig, data_dir: str) -> None:
+    """Log the number of the episodes, their steps and their mean return.
+
+    Args:
+        episodes: their summaries.
+        env: the environment.
+        data_dir: folder of the files.
+    """
+    steps = sum(episode["steps"] for episode in episodes)
+    mean_return = sum(episode["return"] for episode in episodes) / len(episodes)
     log.info(
         "rollouts: %d episodes of %s, %d steps, mean return %.1f, in %s",
-        len(episodes),
-        describe_env(env),
-        sum(episode["steps"] for episode in episodes),
-        sum(episode["return"] for episode in episodes) / len(episodes),
-        run.data_dir,
-    )
-    warn_about_pictures(episodes, env)
+        len(episodes), describe_env(env), steps, mean_return, data_dir,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.environments import SPACE, arena
-from worldmodels.data.collection import collect_shard, generate_rollouts, in_gymnasium
+from worldmodels.data.collection import collect_shard, generate_rollouts, is_gymnasium_episode
 from worldmodels.data.episodes import read_rollout
 from worldmodels.envs import seeding
 from worldmodels.envs.frames import frames_for_v
@@ -52,11 +52,11 @@ def test_summary_of_a_shard(tmp_path):
 
 @pytest.mark.parametrize("number", [1, 31, 33])
 def test_generate_rollouts_writes_the_requested_number_of_files(tmp_path, monkeypatch, number):
-    def play(lanes, drivers, steps):
+    def record(lanes, drivers, steps):
         arrays = {"observations": np.zeros((1, 8, 8, 3), np.uint8), "rewards": np.zeros(1, np.float32)}
         yield from ((lane, {**arrays, "seed": np.int64(seed)}) for lane, seed in enumerate(lanes.seeds))
 
-    monkeypatch.setattr("worldmodels.data.collection.play_drivers", play)
+    monkeypatch.setattr("worldmodels.data.collection.record_episodes", record)
     monkeypatch.setattr("worldmodels.data.collection.worker_pool", lambda count: ThreadPoolExecutor(count))
     summaries = generate_rollouts(str(tmp_path), num_rollouts=number, seq_len=3)
     names = {path.name for path in tmp_path.glob("*.npz")}
@@ -67,9 +67,9 @@ def test_generate_rollouts_writes_the_requested_number_of_files(tmp_path, monkey
 
 
 def test_gymnasium_share():
-    assert sum(in_gymnasium(e, 0.125) for e in range(128)) == 16
-    assert not any(in_gymnasium(e, 0.0) for e in range(100))
-    assert all(in_gymnasium(e, 1.0) for e in range(100))
+    assert sum(is_gymnasium_episode(e, 0.125) for e in range(128)) == 16
+    assert not any(is_gymnasium_episode(e, 0.0) for e in range(100))
+    assert all(is_gymnasium_episode(e, 1.0) for e in range(100))
 
 
 def test_rollout_equals_an_independent_replay(tmp_path):
