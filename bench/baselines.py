@@ -24,6 +24,7 @@ class PlainVAE(ConvVAE):
         self.to(memory_format=torch.contiguous_format)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return reconstructions (B,3,64,64), mu and logsigma (B, latent_size) of images (B,3,64,64) in [0,1]."""
         mu, logsigma = encode(self, x)
         d, z = self.decoder, mu + logsigma.exp() * torch.randn_like(mu)
         y = F.relu(d.deconv1(F.relu(d.fc(z))[..., None, None]))

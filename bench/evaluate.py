@@ -14,7 +14,7 @@ import numpy as np
 from bench import measure, program
 from bench.report import Goal, report
 from worldmodels.envs.instances import Instances
-from worldmodels.envs.lanes import GymnasiumLanes
+from worldmodels.envs.lanes import GymnasiumLanes, Steps
 from worldmodels.envs.making import make_gymnasium
 from worldmodels.playing.evaluation import WIDTH, AgentPlayer
 from worldmodels.playing.workers import run_with_player, start_player
@@ -47,7 +47,8 @@ class RecordingLanes(GymnasiumLanes):
         super().__init__(instances.config, seeds, instances)
         self.actions: Actions = {seed: [] for seed in seeds}
 
-    def step(self, lanes: np.ndarray, actions: np.ndarray):
+    def step(self, lanes: np.ndarray, actions: np.ndarray) -> Steps:
+        """Record the actions and step the environments, see GymnasiumLanes."""
         for lane, action in zip(lanes, actions):
             self.actions[self.seeds[lane]].append(action)
         return super().step(lanes, actions)
