@@ -130,5 +130,6 @@ class Evaluator:
 
     @staticmethod
     def collect(jobs: list[Future]) -> Result:
+        """Return the results of the jobs in their order, once all jobs have ended."""
         returns, lengths = zip(*(job.result() for job in jobs))
         return np.concatenate(returns), np.concatenate(lengths)

@@ -120,6 +120,7 @@ class Checksums(dict):
     """Digests of inputs by their name in a run. Snakemake asks for them by their path."""
 
     def get(self, path: str, default: Any = None) -> Any:
+        """Return the digest of the input with this path."""
         return super().get(input_name(path), default)
 
 
@@ -199,6 +200,7 @@ class ShortMessages(logging.Filter):
         self.is_hidden = False
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the message is shown, and shorten its lists. A dry run shows a few jobs per rule."""
         event = getattr(record, "event", None)
         if event == "job_info" and self.workflow.dryrun:
             self.jobs[record.rule_name] += 1
