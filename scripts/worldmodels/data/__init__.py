@@ -1,4 +1,7 @@
-"""What the networks learn from: rollouts and the policies that collect them, datasets, sequences, latents."""
+"""The data that the networks learn from: rollouts, the policies that collect them, latents, datasets and sequences.
+
+Code here reads and writes data. It trains nothing.
+"""
 
 from worldmodels import lazily
 

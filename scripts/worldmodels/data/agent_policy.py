@@ -10,28 +10,35 @@ from worldmodels.runtime.digests import file_digest
 
 
 class EarlierAgent:
-    """V, M and C from an earlier run's logdir.
+    """V, M and C of an earlier run.
+
+    Args:
+        logdir: of the earlier run.
 
     Attributes:
-        record: the controller's digest, and the environment steps that the agent cost.
+        record: the digest of C's file, and the environment steps that the agent's training took.
 
     Raises:
         UserError: a checkpoint is missing or damaged, or was made with other models than those beside it.
     """
 
     def __init__(self, logdir: str) -> None:
-        torch.set_num_threads(1)  # batches of one
+        torch.set_num_threads(1)  # more threads do not speed up batches of one frame
         self.world, self.controller, saved = load_agent(logdir, torch.device("cpu"))
         self.squash = saved["config"]["squash"]
         digest = file_digest(f"{logdir}/ctrl/best.tar")
         self.record = {"sha256": digest, "env_steps": sum(saved["env_steps"].values())}
 
     def driver(self, space: gym.Space, noise: np.ndarray) -> "AgentDriver":
+        """Return the driver of one episode, whose actions get this noise (seq_len, A) added."""
         return AgentDriver(self, space, noise)
 
 
 class AgentDriver:
-    """An episode of the agent. Frames are encoded one by one, so that neighbours cannot show in the last bits."""
+    """Drives one episode with the agent.
+
+    Frames are encoded one by one, so that the last bits do not depend on other episodes of a batch.
+    """
 
     def __init__(self, agent: EarlierAgent, space: gym.Space, noise: np.ndarray) -> None:
         self.agent, self.noise = agent, noise
@@ -40,6 +47,7 @@ class AgentDriver:
 
     @torch.inference_mode()
     def act(self, step: int, frame: np.ndarray) -> np.ndarray:
+        """Return the encoded action (A,) float32 on seeing this frame (H, W, C) uint8, with the step's noise."""
         world = self.agent.world
         z, _ = encode(world.vae, torch.from_numpy(frame[None]))
         controller = self.agent.controller

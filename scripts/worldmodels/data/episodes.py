@@ -12,13 +12,25 @@ from worldmodels.runtime.log import log
 from worldmodels.storage.files import read_json
 from worldmodels.storage.npz import read_npz
 
-ROLLOUT_KEYS = ("observations", "actions", "rewards", "terminals")
+# Dimensions and type of each array of an episode.
+ROLLOUT_ARRAYS = {
+    "observations": (4, np.uint8),
+    "actions": (2, np.float32),
+    "rewards": (1, np.float32),
+    "terminals": (1, np.float32),
+}
+ROLLOUT_KEYS = tuple(ROLLOUT_ARRAYS)
 
 
 def split_files(files: list, num_test_files: int, train: bool) -> list:
-    """Return the training files, or the last num_test_files that are held out; 0 holds out none.
+    """Return the training files, or the files that are held out: the last num_test_files.
 
-    If there are not more files than that, all of them are for training, none is held out, and a warning says so.
+    If there are no more files than that, all of them are for training, none is held out, and a warning says so.
+
+    Args:
+        files: all files, in order.
+        num_test_files: number of files to hold out; 0: none.
+        train: whether to return the training files or the held-out ones.
     """
     if num_test_files >= len(files):
         if num_test_files:
@@ -34,7 +46,7 @@ def split_files(files: list, num_test_files: int, train: bool) -> list:
 
 
 def check_split(number: int, num_test_files: int) -> None:
-    """Raise UserError if num_test_files of the rollouts cannot be held out: in a configuration it is a mistake."""
+    """Raise UserError if so many of the rollouts cannot be held out, which is a mistake in a configuration."""
     if num_test_files >= number:
         raise UserError(
             f"num_test_files: expected fewer than the {number} rollouts that there are, found {num_test_files}"
@@ -42,12 +54,13 @@ def check_split(number: int, num_test_files: int) -> None:
 
 
 def as_frames(array: np.ndarray) -> np.ndarray:
-    """Return whole numbers from 0 to 255 as uint8 frames (T,H,W,C); anything else as it is.
+    """Return frames (T, H, W, C), uint8 if they are integers from 0 to 255.
 
-    Grey frames may lack the channel, and the channels may come first.
+    Args:
+        array: the frames of any program. Grey ones may lack the channel, and the channels may come first.
     """
-    whole = array.dtype != np.uint8 and array.dtype.kind in "iu" and array.size > 0
-    if whole and array.min() >= 0 and array.max() <= 255:
+    other_integers = array.dtype != np.uint8 and array.dtype.kind in "iu" and array.size > 0
+    if other_integers and array.min() >= 0 and array.max() <= 255:
         array = array.astype(np.uint8)
     if array.ndim == 3:
         array = array[..., None]
@@ -57,33 +70,40 @@ def as_frames(array: np.ndarray) -> np.ndarray:
 
 
 def as_numbers(array: np.ndarray, ndim: int) -> np.ndarray:
-    """Return truth values, whole numbers and floats of any size as float32, (T,1) as (T,) where ndim is 1."""
+    """Return booleans, integers and floats as float32, and (T, 1) as (T,) if ndim is 1."""
     if array.dtype.kind in "biuf":
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
+        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused later
             array = array.astype(np.float32, copy=False)
     return array[:, 0] if ndim == 1 and array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
-    """Return an episode: observations (T,H,W,C) uint8, actions (T,A), rewards (T,), terminals (T,) float32.
+    """Return the episode of a rollout file.
 
     Files of other programs are converted to these types, see `as_frames` and `as_numbers`.
 
+    Returns:
+        observations (T, H, W, C) uint8, actions (T, A) float32, rewards (T,) float32, terminals (T,) float32.
+
     Raises:
-        UserError: the file is missing or damaged, or its arrays are not such arrays and cannot be converted.
+        UserError: the file is missing or damaged, or its arrays are no such arrays and cannot be converted.
     """
     episode = read_npz(path, ROLLOUT_KEYS)
-    episode["observations"] = as_frames(episode["observations"])
-    for key, ndim in (("actions", 2), ("rewards", 1), ("terminals", 1)):
-        episode[key] = as_numbers(episode[key], ndim)
+    for key, (ndim, dtype) in ROLLOUT_ARRAYS.items():
+        episode[key] = as_frames(episode[key]) if dtype == np.uint8 else as_numbers(episode[key], ndim)
+    check_rollout(path, episode)
+    return episode
+
+
+def check_rollout(path: str | Path, episode: dict[str, np.ndarray]) -> None:
+    """Raise UserError if the arrays of an episode do not have their dimensions, types, equal lengths and values.
+
+    Args:
+        path: of the file, for the message.
+        episode: its arrays.
+    """
     steps = len(episode["rewards"]) if episode["rewards"].ndim == 1 else -1
-    expected = {
-        "observations": (4, np.uint8),
-        "actions": (2, np.float32),
-        "rewards": (1, np.float32),
-        "terminals": (1, np.float32),
-    }
-    for key, (ndim, dtype) in expected.items():
+    for key, (ndim, dtype) in ROLLOUT_ARRAYS.items():
         array = episode[key]
         if array.ndim != ndim or array.dtype != dtype or len(array) != steps:
             raise UserError(
@@ -97,11 +117,10 @@ def read_rollout(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: expected terminals of 0 and 1, found {wrong[0]:g}")
     if not steps:
         raise UserError(f"{path}: expected an episode of at least one step, found none")
-    return episode
 
 
 def prefetch(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
-    """load(item) of each item in order, the next one loading in the background while one is in use."""
+    """Yield load(item) of each item in order. The next one loads in the background while one is in use."""
     with ThreadPoolExecutor(1) as background:
         loading = background.submit(load, items[0])
         for item in items[1:]:
@@ -112,7 +131,7 @@ def prefetch(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
 
 
 def count_steps(files: list[str]) -> int:
-    """Environment steps that these rollouts cost: their own, and those that an agent driving in them had cost."""
+    """Return the environment steps that these rollouts cost: their own, and those of the training of their agents."""
     own = sum(len(read_npz(file, ("rewards",))["rewards"]) for file in files)
     agents = {}
     for path in {Path(file).with_name(Path(file).name.split("_")[0] + ".json") for file in files}:
