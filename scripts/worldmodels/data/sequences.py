@@ -1,16 +1,17 @@
 """Sequences of steps for M, from precomputed latents or from frames. None ever crosses an episode's end.
 
 An episode is cut into back-to-back sequences of at most L rows, so that every row is in exactly one of them. The first
-one starts at the episode's first row. A sequence that starts at row s holds the rows s .. s+L-1 and, as what follows
-them, the rows s+1 .. s+L. The last row of an episode has no successor: `valid` is 0 there, so that its reward and
-terminal are learnt and its next latent is not asked for. Where a sequence is shorter than L, `padding` is 1 after its
-end, and nothing is learnt there.
+one starts at the episode's first row. A sequence that starts at row s holds the rows s .. s+L-1. Their successors are
+the rows s+1 .. s+L. The last row of an episode has no successor, and `valid` is 0 there: M learns its reward and
+terminal, but no next latent. A sequence may be shorter than L. Then `padding` is 1 after its end, and M learns nothing
+there.
 """
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,16 +31,17 @@ def count_sequences(lengths: np.ndarray, seq_len: int) -> np.ndarray:
     would cut an episode of 64 rows at row 32 in every epoch.
     """
     choices = max(1, seq_len // 4)
-    return np.where(lengths <= seq_len, 1, -(-(lengths + choices) // seq_len))
+    return np.where(lengths <= seq_len, 1, np.ceil((lengths + choices) / seq_len).astype(np.int64))
 
 
 def cut_episodes(offsets: np.ndarray, seq_len: int, rng: np.random.Generator | None = None) -> np.ndarray:
     """Cut episodes into back-to-back sequences of at most seq_len rows.
 
     Args:
-        offsets: (E + 1,) rows where the episodes start, and the end.
-        rng: draws the length of each episode's first sequence, so that the cuts differ between epochs; without it the
-            first sequences have seq_len rows, or the whole episode if it is shorter.
+        offsets: (E + 1,) rows where the episodes start, and the end of the last one.
+        seq_len: rows of the longest sequence.
+        rng: draws the length of each episode's first sequence, so that the cuts differ between epochs. Without it the
+            first sequences have seq_len rows, or fewer in shorter episodes.
 
     Returns:
         (S, 3) the first row of each sequence, the row after its last one, and the last row of its episode.
@@ -63,8 +65,16 @@ def draw_first_length(length: int, seq_len: int, rng: np.random.Generator) -> in
     return int(rng.integers(least, most + 1))
 
 
-def rows_of(sequences: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
-    """Return rows (L+1, B), time first: the sequences and one row more; rows (L, B); valid, padding (L, B) float32."""
+def sequence_rows(sequences: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray, dict[str, torch.Tensor]]:
+    """Return the rows of sequences as a batch, time first.
+
+    Args:
+        sequences: (B, 3), see cut_episodes.
+        seq_len: L.
+
+    Returns:
+        The rows with one successor (L+1, B), the rows (L, B), and the masks valid and padding (L, B) float32.
+    """
     starts, ends, lasts = sequences.T
     rows = starts + np.arange(seq_len + 1)[:, None]
     inside = rows[:-1] < ends
@@ -74,59 +84,62 @@ def rows_of(sequences: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray
     return rows, rows[:-1], {name: torch.from_numpy(mask).float() for name, mask in masks.items()}
 
 
-class Cuts:
-    """What training must know of the sequences of an epoch; for datasets with `offsets` and `seq_len`."""
+class SequenceCounts:
+    """Numbers of sequences, batches and rows in an epoch.
+
+    Attributes:
+        offsets: (E + 1,) rows where the episodes in memory start, and the end of the last one.
+        seq_len: rows of the longest sequence.
+    """
 
     offsets: np.ndarray
     seq_len: int
 
     @property
     def num_sequences(self) -> int:
-        """Sequences of a training epoch over the episodes in memory."""
+        """Number of sequences in a training epoch over the episodes in memory."""
         return int(count_sequences(np.diff(self.offsets), self.seq_len).sum())
 
     def num_batches(self, batch_size: int) -> int:
-        """Batches of a training epoch."""
-        return -(-self.num_sequences // batch_size)
+        """Return the number of batches in a training epoch."""
+        return math.ceil(self.num_sequences / batch_size)
 
     def rows_per_batch(self, batch_size: int) -> float:
-        """Rows that count in a full batch of training sequences, on average."""
+        """Return the average number of rows without padding in a full batch of training sequences."""
         rows = float(self.offsets[-1] - self.offsets[0])
         return rows * min(1.0, batch_size / self.num_sequences)
 
 
-def need_sequences(offsets: np.ndarray, where: str) -> None:
-    """Raise UserError if there are episodes (E + 1 offsets) and none has a sequence."""
+def check_sequences(offsets: np.ndarray, where: str) -> None:
+    """Raise UserError if there are episodes (E + 1 offsets) and none has two steps."""
     if len(offsets) > 1 and not (np.diff(offsets) > 1).any():
         raise UserError(f"mdrnn: expected episodes of at least 2 steps, found none in {where}")
 
 
-class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
+class LatentSequenceDataset(SequenceCounts, torch.utils.data.Dataset):
     """Sequences of precomputed latents, cut afresh for each epoch (`batches`) or fixed (indexing).
 
     An item is a dict of latents, next_latents (L, latent_size), actions (L, A), rewards, terminals, valid and padding
-    (L,);
-    z = mu + sigma * noise is drawn anew every time.
+    (L,). The latents z = mu + sigma * noise are drawn anew for every item and batch.
 
     Args:
         path: latents_<n>.npz.
         seq_len: L.
-        train: the training episodes, or else the held-out ones, of which there may be none: the dataset is empty then.
-        num_test_files: last episodes held out; 0: none. See split_files.
+        train: whether to use the training episodes or the held-out ones. Without held-out episodes that dataset is
+            empty.
+        num_test_files: number of episodes at the end that are held out, see split_files.
     """
 
     def __init__(self, path: str | Path, seq_len: int, train: bool = True, num_test_files: int = 0) -> None:
         arrays = read_npz(path, LATENT_KEYS)
-        bounds = np.append(arrays.pop("offsets"), len(arrays["latents"]))
-        kept = split_files(list(range(len(bounds) - 1)), num_test_files, train)
-        begin, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
-        first, last = bounds[begin], bounds[end]
-        bounds = bounds[begin : end + 1] - first
-        arrays = {key: array[first:last] for key, array in arrays.items()}
-        self.offsets, self.seq_len = bounds, seq_len
-        self.arrays = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        self.sequences = cut_episodes(bounds, seq_len)
-        need_sequences(bounds, str(path))
+        offsets = np.append(arrays.pop("offsets"), len(arrays["latents"]))
+        episodes = split_files(list(range(len(offsets) - 1)), num_test_files, train)
+        begin, end = (episodes[0], episodes[-1] + 1) if episodes else (0, 0)
+        rows = slice(offsets[begin], offsets[end])
+        self.offsets, self.seq_len = offsets[begin : end + 1] - offsets[begin], seq_len
+        self.arrays = {key: torch.from_numpy(array[rows]) for key, array in arrays.items()}
+        self.sequences = cut_episodes(self.offsets, seq_len)
+        check_sequences(self.offsets, str(path))
 
     @property
     def reward_scale(self) -> float:
@@ -135,10 +148,12 @@ class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
 
     @property
     def action_size(self) -> int:
+        """A."""
         return self.arrays["actions"].shape[1]
 
     @property
     def latent_size(self) -> int:
+        """Numbers per latent."""
         return self.arrays["latents"].shape[1]
 
     def __len__(self) -> int:
@@ -150,9 +165,9 @@ class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
         return {key: value[:, 0] for key, value in batch.items()}
 
     def gather(self, sequences: np.ndarray) -> dict[str, torch.Tensor]:
-        """The sequences (B, 3), see cut_episodes, as one batch, time first: (L, B, ...)."""
-        around, rows, masks = rows_of(sequences, self.seq_len)
-        mu, logsigma = self.arrays["latents"][around], self.arrays["logsigmas"][around]
+        """Return sequences (B, 3), see cut_episodes, as one batch, time first: the tensors of an item, (L, B, ...)."""
+        rows_and_next, rows, masks = sequence_rows(sequences, self.seq_len)
+        mu, logsigma = self.arrays["latents"][rows_and_next], self.arrays["logsigmas"][rows_and_next]
         z = mu + logsigma.exp() * torch.randn_like(mu)
         return {
             "latents": z[:-1],
@@ -164,7 +179,13 @@ class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
     def batches(
         self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """Every row once, from batch `start` on; with rng cut at new places and in random order."""
+        """Yield every row once, see `gather`.
+
+        Args:
+            batch_size: sequences per batch.
+            rng: cuts the episodes at new places and orders the sequences. Without it both stay the same.
+            start: number of the first batch to yield. Those before it are skipped.
+        """
         sequences = self.sequences
         if rng is not None:
             sequences = rng.permutation(cut_episodes(self.offsets, self.seq_len, rng))
@@ -172,23 +193,30 @@ class LatentSequenceDataset(Cuts, torch.utils.data.Dataset):
             yield self.gather(sequences[i : i + batch_size])
 
 
-class SequenceDataset(Cuts, RolloutDataset):
-    """Sequences of frames: dicts of observations, next_observations (L,3,H,W) float32 in [0,1], actions (L, A),
-    rewards, terminals, valid and padding (L,). Indexing covers the files in memory, see RolloutDataset.
+class SequenceDataset(SequenceCounts, RolloutDataset):
+    """Sequences of frames. Indexing covers the files in memory, see RolloutDataset.
+
+    An item is a dict of observations, next_observations (L, 3, H, W) float32 in [0, 1], actions (L, A), rewards,
+    terminals, valid and padding (L,).
+
+    Args:
+        root: folder of rollouts.
+        seq_len: L.
+        settings: the further arguments of RolloutDataset.
     """
 
-    def __init__(self, root: str | Path = "", seq_len: int = 32, **options) -> None:
-        super().__init__(root, **options)
+    def __init__(self, root: str | Path = "", seq_len: int = 32, **settings: Any) -> None:
+        super().__init__(root, **settings)
         self.seq_len = seq_len
-        need_sequences(self.offsets, str(root or next(iter(self.files), "")))
+        check_sequences(self.offsets, str(root or next(iter(self.files), "")))
 
     @property
     def offsets(self) -> np.ndarray:
-        """(E + 1,) rows where the episodes in memory start, and the end."""
+        """(E + 1,) rows where the episodes in memory start, and the end of the last one."""
         return self.group.offsets
 
     def num_batches(self, batch_size: int) -> int:
-        """Batches of a training epoch; an estimate where the files do not fit the memory."""
+        """Return the number of batches in a training epoch; an estimate if the files do not fit the memory."""
         sequences = self.num_sequences * len(self.files) / max(1, self.buffer_size)
         return math.ceil(sequences / batch_size)
 
@@ -199,12 +227,13 @@ class SequenceDataset(Cuts, RolloutDataset):
 
     @property
     def action_size(self) -> int:
+        """A."""
         return self.group.actions.shape[1]
 
     def __len__(self) -> int:
         return len(cut_episodes(self.offsets, self.seq_len))
 
-    def _get_data(self, index: int):
+    def _get_data(self, index: int) -> dict[str, torch.Tensor]:
         sequences = cut_episodes(self.offsets, self.seq_len)
         batch = self.gather(self.group, sequences[index : index + 1])
         frames = torch.stack([self._observation(row) for row in batch.pop("rows")[:, 0]])
@@ -212,21 +241,32 @@ class SequenceDataset(Cuts, RolloutDataset):
         return {"observations": frames[:-1], "next_observations": frames[1:], **{k: v[:, 0] for k, v in batch.items()}}
 
     def gather(self, group: EpisodeGroup, sequences: np.ndarray) -> dict:
-        """A batch, time first: frames (L+1, B, H, W, C) uint8 that V is to encode, and the rest as above."""
-        around, rows, masks = rows_of(sequences, self.seq_len)
+        """Return sequences (B, 3), see cut_episodes, as one batch, time first.
+
+        Returns:
+            frames (L+1, B, H, W, C) uint8 for V to encode, their rows (L+1, B), and the other tensors of an item
+            (L, B, ...).
+        """
+        rows_and_next, rows, masks = sequence_rows(sequences, self.seq_len)
         return {
-            "rows": around,
-            "frames": torch.from_numpy(group.observations[around]),
+            "rows": rows_and_next,
+            "frames": torch.from_numpy(group.observations[rows_and_next]),
             **{key: torch.from_numpy(getattr(group, key)[rows]) for key in ("actions", "rewards", "terminals")},
             **masks,
         }
 
     def batches(self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0) -> Iterator[dict]:
-        """Every row once, see `gather`, from batch `start` on; with rng cut at new places and in random order."""
+        """Yield every row once, see `gather`.
+
+        Args:
+            batch_size: sequences per batch.
+            rng: cuts the episodes at new places and orders files and sequences. Without it the cuts stay the same.
+            start: number of the first batch to yield. Those before it are skipped.
+        """
         for group in self.groups(rng if rng is not None else np.random.default_rng(0)):
             sequences = cut_episodes(group.offsets, self.seq_len, rng)
             if rng is not None:
                 sequences = rng.permutation(sequences)
             for i in range(start * batch_size, len(sequences), batch_size):
                 yield self.gather(group, sequences[i : i + batch_size])
-            start = max(0, start - -(-len(sequences) // batch_size))
+            start = max(0, start - math.ceil(len(sequences) / batch_size))
