@@ -22,6 +22,9 @@ def start(address: str, command: list[str], cwd: str, files: dict[int, int]) -> 
 
     Returns:
         The connection, and the process's id.
+
+    Raises:
+        ConnectionError: the server has ended.
     """
     request = {"command": command, "cwd": cwd, "environment": dict(os.environ), "numbers": list(files.values())}
     message = json.dumps(request).encode()
@@ -29,7 +32,10 @@ def start(address: str, command: list[str], cwd: str, files: dict[int, int]) -> 
     connection.connect(address)
     socket.send_fds(connection, [len(message).to_bytes(8, "little")], list(files))
     connection.sendall(message)
-    return connection, int.from_bytes(read(connection, 8), "little")
+    pid = int.from_bytes(read(connection, 8), "little")
+    if not pid:
+        raise ConnectionError("the server that forks programs has ended")
+    return connection, pid
 
 
 def receive(connection: socket.socket) -> tuple[dict, list[int]]:
