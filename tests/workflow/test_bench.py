@@ -17,7 +17,7 @@ SMALL = {
     "cmaes": [],
     "evaluate": ["--steps", 10],
     "workflow": ["--rollouts", 20, "--shard-size", 10],
-    "memory": ["--frames", 1000, "--images", 256],
+    "memory": ["--frames", 2000, "--images", 256],
     "scaling": ["--threads", 1, "--steps", 10, "--seconds", 0.05],
 }
 WITHOUT_RUN = ("rollouts", "workflow")

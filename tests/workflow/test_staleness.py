@@ -337,8 +337,8 @@ def rows(thorough: bool) -> dict[str, tuple[Edit, set[str]]]:
         for f in settable(cls):
             key = config_key(f)
             value = other(f, PRESET.get(section, {}).get(key, getattr(cls(), f.name)))
-            if value is None or f.metadata["role"] == COUNT:
-                continue
+            if value is None or f.metadata["role"] == COUNT or f"{section}.{key}" == "evaluate.shards":
+                continue  # these have rows of their own
             if f.metadata["role"] == RUNTIME or f"{section}.{key}" in IDLE:
                 idle[key] = value
             else:
