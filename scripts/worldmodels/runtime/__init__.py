@@ -18,7 +18,7 @@ __getattr__, __all__ = lazily(
             "RolloutsConfig",
             "RunConfig",
             "WMControllerConfig",
-            "WMMDRNNConfig",
+            "WMMDNRNNConfig",
             "WMVAEConfig",
         ],
         "loading": ["load_config"],
