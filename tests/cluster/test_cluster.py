@@ -219,7 +219,7 @@ def test_ctrl_c_cancels_the_jobs_and_frees_the_lock(box: Box, work: Path, start:
     hold_training(box, work)
     snakemake.send_signal(signal.SIGINT)
     assert snakemake.wait(60) != 0
-    box.wait("the job to go", lambda: box.jobs(work)[-1]["JobState"] not in ("RUNNING", "COMPLETING"))
+    box.wait("the job to go", lambda: box.jobs(work)[-1]["JobState"] not in ("RUNNING", "COMPLETING"), 90)
     assert box.jobs(work)[-1]["JobState"] == "CANCELLED"
     finish(start(), work)
     assert best(work) == undisturbed()
