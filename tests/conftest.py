@@ -57,13 +57,13 @@ def tiny_run(tmp_path_factory, rollouts) -> Path:
         where = ["--logdir", logdir, "--data-dir", Path(rollouts[0]).parent]
         tiny = ["--num-epochs", 1, "--num-test-files", 1]
         search = ["--pop-size", 4, "--num-generations", 2, "--validation-episodes", 2, "--lanes", 2, "--time-limit", 30]
-        done = [
+        process = [
             run_script("train_vae", *where, *tiny, "--latent-size", 8),
             run_script("encode_latents", *where),
             run_script("train_mdrnn", *where, *tiny, "--hidden-size", 16, "--seq-len", 16),
             run_script("train_controller", *where, *search, "--log", logdir / "ctrl.log", "--threads", 2),
         ]
-        (logdir / "said.txt").write_text("".join(part.stderr for part in done))
+        (logdir / "said.txt").write_text("".join(part.stderr for part in process))
 
     return fill_once(tmp_path_factory, "a run", make) / name
 

@@ -147,8 +147,8 @@ def test_a_replayed_function_is_the_function():
         y = expected = torch.zeros(3, 5, device=GPU)
         for _ in range(5):
             x = torch.randn(3, 5)
-            found, y = function(x, y)
-            torch.testing.assert_close(found, x.to(GPU) @ matrix + expected)
+            actual, y = function(x, y)
+            torch.testing.assert_close(actual, x.to(GPU) @ matrix + expected)
             expected = expected + 1
     assert replayed.graph and not waiting.graph
 
@@ -168,8 +168,8 @@ def test_training_goes_on_from_its_saved_state(tmp_path, tiny_run, rollouts, fir
         "train_vae": ["--latent-size", 8],
     }.items():
         run_script(stage, *flags(tmp_path, rollouts, 2, first), *sizes)
-        said = run_script(stage, *flags(tmp_path, rollouts, 4, "cuda"), *sizes).stderr
-        assert "continuing after epoch 2" in said
+        output = run_script(stage, *flags(tmp_path, rollouts, 4, "cuda"), *sizes).stderr
+        assert "continuing after epoch 2" in output
         folder = tmp_path / stage.removeprefix("train_")
         history = json.loads((folder / "best.json").read_text())["history"]
         assert [row["epoch"] for row in history] == [1, 2, 3, 4]
@@ -181,10 +181,10 @@ def test_the_gpu_drives_as_the_cpu(tiny_run):
     ctrl = WMControllerConfig(lanes=4, time_limit=60)
     mean = flatten_parameters(load_controller(tiny_run / "ctrl/best.tar")[0])
     candidates = mean + 0.05 * np.random.default_rng(1).standard_normal((8, len(mean)))
-    found = []
+    actual = []
     for device in ("cpu", "cuda"):
         load = (CandidatePlayer.load, str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
         with worker_pool(2, start_player, *load) as pool:
             evaluator = Evaluator(pool, ctrl.lanes)
-            found.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))
-    np.testing.assert_allclose(found[0][0], found[1][0], atol=3.0)
+            actual.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))
+    np.testing.assert_allclose(actual[0][0], actual[1][0], atol=3.0)

@@ -24,8 +24,8 @@ def test_rollouts_do_not_depend_on_shards_or_cores(rollouts, tmp_path):
     )  # fmt: skip
     again = sorted(str(path) for path in tmp_path.glob("*.npz"))
     assert len(again) == 6
-    for one, other in zip(rollouts, again):
-        assert open(one, "rb").read() == open(other, "rb").read()  # noqa: SIM115
+    for first, second in zip(rollouts, again):
+        assert open(first, "rb").read() == open(second, "rb").read()  # noqa: SIM115
 
 
 def test_generate_rollouts_with_workers(tmp_path):
@@ -47,12 +47,12 @@ def test_agent_rollouts_are_what_the_agent_plays_and_count_its_steps(tiny_run, t
     for folder, size, noise in (("one", 2, 0), ("two", 1, 0), ("noisy", 2, 1)):
         flags = ["--data-dir", tmp_path / folder, "--shard-size", size, "--agent-noise", noise]
         run_script("collect_agent_rollouts", *flags, *more, "--threads", 2)
-    one, two, noisy = (sorted((tmp_path / folder).glob("*.npz")) for folder in ("one", "two", "noisy"))
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    first, two, noisy = (sorted((tmp_path / folder).glob("*.npz")) for folder in ("one", "two", "noisy"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in two]
     world, (controller, saved) = load_world_model(str(tiny_run), CPU), load_controller(tiny_run / "ctrl/best.tar")
     squash = Squash(saved["config"]["squash"], SPACE, CPU)
-    seen = read_rollout(one[0])
-    seed = int(np.load(one[0])["seed"])
+    seen = read_rollout(first[0])
+    seed = int(np.load(first[0])["seed"])
     acted = []
 
     def policy(alive, z, h):
@@ -65,4 +65,4 @@ def test_agent_rollouts_are_what_the_agent_plays_and_count_its_steps(tiny_run, t
     assert np.array_equal(np.concatenate(acted), seen["actions"])
     assert not np.array_equal(read_rollout(noisy[0])["actions"], seen["actions"])
     cost = sum(saved["env_steps"].values())
-    assert count_steps([str(path) for path in one]) == 60 + cost
+    assert count_steps([str(path) for path in first]) == 60 + cost

@@ -17,15 +17,15 @@ def test_command_line_values_reach_cluster_jobs_through_bash(text):
     """Through the quoting of Snakemake."""
     entry = f"vae={text}"
     line = format_cli_arg("--config", [encode_config_argument(entry)])
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
-    assert parse_config_arguments(done.stdout.split("\0")[1:-1]) == parse_config_arguments([entry])
+    process = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    assert parse_config_arguments(process.stdout.split("\0")[1:-1]) == parse_config_arguments([entry])
 
 
 def test_configuration_and_fingerprint_import_without_torch():
     code = (
         "import sys; import worldmodels.runtime.loading, worldmodels.runtime.fingerprint; print('torch' in sys.modules)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "False"
+    assert process.stdout.strip() == "False"

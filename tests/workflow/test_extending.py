@@ -114,15 +114,15 @@ def test_the_ablation(folder):
     assert set(jobs) == trained | linked | {"ablation_random_m_train_mdrnn", "ablation", "compare_agents"}
     assert all(jobs[rule] == 1 for rule in trained)
     run_snakemake(*command, cwd=folder)
-    made = folder / "results/reach/ablation"
-    agents = json.loads((made / "ablation.json").read_text())["agents"]
+    result = folder / "results/reach/ablation"
+    agents = json.loads((result / "ablation.json").read_text())["agents"]
     assert list(agents) == ["v_only", "v_hidden", "random_m", "full"]
     assert agents["full"]["mean"] == json.loads((folder / "results/reach/eval.json").read_text())["mean"]
-    assert (made / "ablation.md").read_text().count("\n") == 6 and (made / "ablation.png").stat().st_size > 5000
+    assert (result / "ablation.md").read_text().count("\n") == 6 and (result / "ablation.png").stat().st_size > 5000
     for name in agents:
         if name != "full":
-            assert (made / name / "vae/best.tar").resolve() == (folder / "results/reach/vae/best.tar").resolve()
-    trained = json.loads((made / "random_m/mdrnn/best.json").read_text())
+            assert (result / name / "vae/best.tar").resolve() == (folder / "results/reach/vae/best.tar").resolve()
+    trained = json.loads((result / "random_m/mdrnn/best.json").read_text())
     assert trained["epoch"] == 0 and trained["history"] == []
     assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
     more = [*command, "--config", "mdrnn={num_epochs: 3}"]

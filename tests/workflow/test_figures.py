@@ -37,7 +37,7 @@ def reported(tiny_run, rollouts, tmp_path_factory) -> Path:
         (run / f"benchmarks/{stage}.tsv").write_text(BENCHMARK.format(12.5, 800, 11))
     benchmarks = [*sorted((run / "benchmarks").glob("*.tsv")), run / "benchmarks/encode_latents.tsv"]
     shards = sorted(Path(rollouts[0]).parent.glob("*.json"))
-    said = [
+    output = [
         run_script("plot_vae", "--logdir", run, rollouts[-1]),
         run_script("plot_mdrnn", "--logdir", run, *rollouts[-2:]),
         run_script("plot_controller", "--logdir", run),
@@ -48,7 +48,7 @@ def reported(tiny_run, rollouts, tmp_path_factory) -> Path:
             "--config", '{"vae": {"latent_size": 8}}',
         ),
     ]  # fmt: skip
-    (run / "figures.txt").write_text("".join(part.stderr for part in said))
+    (run / "figures.txt").write_text("".join(part.stderr for part in output))
     return run
 
 
@@ -156,16 +156,16 @@ def copy_with_terminal(run: Path, folder: Path, logit: float) -> Path:
 
 def test_dream_ends_where_m_ends_the_episode(tiny_run, tmp_path):
     run = copy_with_terminal(tiny_run, tmp_path / "run", 50.0)
-    done = run_script("dream", "--logdir", run, "--steps", 40, "--warm-up", 2, cwd=tmp_path)
-    assert "dream: 1 steps, where M ends the episode, predicted return" in done.stderr
+    process = run_script("dream", "--logdir", run, "--steps", 40, "--warm-up", 2, cwd=tmp_path)
+    assert "dream: 1 steps, where M ends the episode, predicted return" in process.stderr
 
 
 def test_dream_is_a_reproducible_film(tiny_run, tmp_path):
     run = copy_with_terminal(tiny_run, tmp_path / "run", -50.0)
     dream = ["--logdir", run, "--steps", 40, "--warm-up", 10]
     for name in ("a", "b"):
-        done = run_script("dream", *dream, "--output", tmp_path / f"{name}.gif")
-    assert re.search(r"dream: 40 steps, predicted return -?\d+\.\d, temperature 1, ", done.stderr)
+        process = run_script("dream", *dream, "--output", tmp_path / f"{name}.gif")
+    assert re.search(r"dream: 40 steps, predicted return -?\d+\.\d, temperature 1, ", process.stderr)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as film:
         assert film.n_frames == 11 and film.info["duration"] == 80
@@ -185,9 +185,10 @@ def test_keyboard_drives_a_dream(tiny_run, tmp_path, monkeypatch):
     monkeypatch.delenv("SDL_VIDEODRIVER")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    done = run_script("dream", *flags, check=False, cwd=tmp_path)
+    process = run_script("dream", *flags, check=False, cwd=tmp_path)
     assert (
-        done.returncode == 1 and "--drive keyboard: expected a display to open a window on, found none" in done.stderr
+        process.returncode == 1
+        and "--drive keyboard: expected a display to open a window on, found none" in process.stderr
     )
 
 
@@ -207,9 +208,9 @@ def test_keyboard_drives_a_dream(tiny_run, tmp_path, monkeypatch):
     ],
 )
 def test_invalid_flags_of_figures_end_with_one_line(script, flags, message, tmp_path):
-    done = run_script(script, *flags, check=False, cwd=tmp_path)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert message in done.stderr.splitlines()[-1]
+    process = run_script(script, *flags, check=False, cwd=tmp_path)
+    assert process.returncode != 0 and "Traceback" not in process.stderr
+    assert message in process.stderr.splitlines()[-1]
 
 
 def test_figures_are_part_of_the_default_targets(tmp_path):

@@ -44,9 +44,9 @@ def command(stage: str, logdir: Path, rollouts: list[str]) -> list[str]:
 def finish(stage: str, logdir: Path, rollouts: list[str]) -> tuple[float, str]:
     """Run to the end: how many seconds it took, and what it said."""
     start = time.monotonic()
-    done = subprocess.run(command(stage, logdir, rollouts), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return time.monotonic() - start, done.stderr
+    process = subprocess.run(command(stage, logdir, rollouts), capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return time.monotonic() - start, process.stderr
 
 
 def same(one, other) -> bool:
@@ -84,15 +84,15 @@ def disturb(stage: str, logdir: Path, rollouts: list[str], number: int, delay: f
     )
     time.sleep(delay)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode in ((-9, 0) if number == signal.SIGKILL else (128 + number, -number, 0))
     for _ in range(100):
         if not alive(process.pid):
             break
         time.sleep(0.1)
     assert not alive(process.pid), "a worker outlived its parent"
-    assert "Traceback" not in said
-    return said
+    assert "Traceback" not in output
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,10 @@ def test_stopped_and_continued_is_as_if_never_stopped(stage, undisturbed, rollou
     for kill in range(KILLS):
         number = (signal.SIGTERM, signal.SIGKILL)[kill % 2]
         delay = moments.uniform(0.5, 1.0) * seconds[stage]
-        said = disturb(stage, tmp_path, rollouts, number, delay)
-        print(f"{stage}: {signal.Signals(number).name} after {delay:.1f} s: {said.splitlines()[-1:]}")
-    _, said = finish(stage, tmp_path, rollouts)
-    print(f"{stage}: {[line for line in said.splitlines() if 'continuing' in line]}")
+        output = disturb(stage, tmp_path, rollouts, number, delay)
+        print(f"{stage}: {signal.Signals(number).name} after {delay:.1f} s: {output.splitlines()[-1:]}")
+    _, output = finish(stage, tmp_path, rollouts)
+    print(f"{stage}: {[line for line in output.splitlines() if 'continuing' in line]}")
     assert same(content(stage, tmp_path), content(stage, reference)), "differs from the undisturbed run"
     print(f"{stage}: {KILLS} kills, identical")
 
@@ -136,9 +136,9 @@ def test_a_full_disk_leaves_the_old_state(undisturbed, rollouts, tmp_path):
     shutil.copytree(undisturbed[0] / "vae", tmp_path / "vae")
     before = (tmp_path / "vae/checkpoint.tar").read_bytes()
     more = [*command("train_vae", tmp_path, rollouts), "--num-epochs", "5"]
-    done = subprocess.run(["bash", "-c", 'ulimit -f 1000; exec "$@"', "-", *more], capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "vae/checkpoint.tar: cannot be written: File too large" in done.stderr.splitlines()[-1]
+    process = subprocess.run(["bash", "-c", 'ulimit -f 1000; exec "$@"', "-", *more], capture_output=True, text=True)
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "vae/checkpoint.tar: cannot be written: File too large" in process.stderr.splitlines()[-1]
     assert (tmp_path / "vae/checkpoint.tar").read_bytes() == before
     assert not list(tmp_path.rglob("*.tmp"))
 

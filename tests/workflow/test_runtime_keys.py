@@ -143,21 +143,21 @@ def test_idle_keys_change_no_byte(stage, values, changes, tmp_path, tiny_run, ro
         pairs = ((f"--{name.replace('_', '-')}", to_text(value)) for name, value in given.items())
         return [word for pair in pairs for word in pair]
 
-    made = []
+    result = []
     for folder, given in (("one", values), ("two", {**values, **changes})):
         loaded = load(stage, given)
         assert set(changes) <= idle_fields(getattr(loaded, stage), loaded)
         if stage == "rollouts":
             short = RolloutsConfig(num_rollouts=2, shard_size=2, seq_len=5, **given)
             collect_shard(str(tmp_path / folder), loaded.env, short, seed=1, shard=0)
-            made.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
+            result.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
         else:
             more = ["--env-backend", "gymnasium"] if stage == "ctrl" else []
             files = product(stage, tmp_path / folder, tiny_run, Path(rollouts[0]).parent, *more, *flags_of(given))
-            made.append(without_config(files))
+            result.append(without_config(files))
             saved = load_checkpoint(tmp_path / folder / stage / "best.tar")["config"]
             assert saved.items() >= {key: given[key] for key in changes if key in given}.items()
-    assert made[0] == made[1]
+    assert result[0] == result[1]
 
 
 @pytest.mark.parametrize("stage, changes", CHANGES, ids=[" ".join(changes) for _, changes in CHANGES])

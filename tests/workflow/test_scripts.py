@@ -67,8 +67,8 @@ def test_any_number_of_cores_gives_the_same_controller_and_scores(tiny_run, tmp_
     for file in ("ctrl/best.json", "ctrl/best.tar", "eval.json"):
         assert (ends[0] / file).read_bytes() == (ends[1] / file).read_bytes(), file
     rows = [(folder / "ctrl/history.csv").read_text().splitlines() for folder in ends]
-    one, other = ([row.rsplit(",", 1)[0] for row in history] for history in rows)  # all but the seconds
-    assert one == other
+    first, second = ([row.rsplit(",", 1)[0] for row in history] for history in rows)  # all but the seconds
+    assert first == second
 
 
 def test_shards_of_the_test_are_merged_into_the_same(tiny_run, tmp_path):
@@ -81,8 +81,8 @@ def test_shards_of_the_test_are_merged_into_the_same(tiny_run, tmp_path):
     for shard in range(2):
         run_script("evaluate", *short, "--shards", 2, "--shard", shard)
     assert len(json.loads((run / "evaluate/shard_0_of_2.json").read_text())["episodes"]) == 2
-    done = run_script("evaluate", *short, "--shards", 2)
-    assert "continuing after 3 episodes" in done.stderr
+    process = run_script("evaluate", *short, "--shards", 2)
+    assert "continuing after 3 episodes" in process.stderr
     assert (run / "eval.json").read_bytes() == whole
     refused = run_script("evaluate", *short, "--shards", 2, "--shard", 2, check=False)
     assert refused.stderr.endswith("error: --shard: expected 0 to 1, below --shards, found 2\n")
@@ -103,9 +103,9 @@ def test_frames_encoded_on_the_fly_give_the_same_losses(tiny_run, rollouts, tmp_
     tiny = ["--num-epochs", 1, "--num-test-files", 1, "--hidden-size", 16, "--seq-len", 16]
     where = ["--logdir", tmp_path, "--data-dir", Path(rollouts[0]).parent]
     run_script("train_mdrnn", *where, *tiny, "--precompute-latents", "false")
-    one, other = (json.loads((d / "mdrnn/best.json").read_text())["history"][0] for d in (tiny_run, tmp_path))
+    first, second = (json.loads((d / "mdrnn/best.json").read_text())["history"][0] for d in (tiny_run, tmp_path))
     for key in ("loss", "gmm", "train_loss"):
-        assert one[key] == pytest.approx(other[key], rel=1e-3)
+        assert first[key] == pytest.approx(second[key], rel=1e-3)
 
 
 def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp_path):
@@ -115,12 +115,15 @@ def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp
     state = torch.load(run / "mdrnn/checkpoint.tar", weights_only=True)
     state["optimizer"]["param_groups"][0]["capturable"] = True  # as a GPU saves it
     torch.save(state, run / "mdrnn/checkpoint.tar")
-    done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2)
-    assert "continuing after epoch 1" in done.stderr
-    done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2, "--learning-rate", 0.01)
-    assert "belongs to another configuration, code or data; kept as" in done.stderr and "continuing" not in done.stderr
-    done = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 3)
-    assert "were here before" in done.stderr and "continuing after epoch 2" in done.stderr
+    process = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2)
+    assert "continuing after epoch 1" in process.stderr
+    process = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 2, "--learning-rate", 0.01)
+    assert (
+        "belongs to another configuration, code or data; kept as" in process.stderr
+        and "continuing" not in process.stderr
+    )
+    process = run_script("train_mdrnn", *where, *tiny, "--num-epochs", 3)
+    assert "were here before" in process.stderr and "continuing after epoch 2" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -138,17 +141,17 @@ def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp
 )
 def test_mistakes_end_with_one_line(script, flags, message, rollouts, tmp_path):
     data = [] if "--data-dir" in flags else ["--data-dir", Path(rollouts[0]).parent]
-    done = run_script(script, *data, *flags, check=False, cwd=tmp_path)
-    assert done.returncode != 0
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    process = run_script(script, *data, *flags, check=False, cwd=tmp_path)
+    assert process.returncode != 0
+    assert message in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
 
 
 def test_rollouts_of_another_shape_are_named(tiny_run, tmp_path):
     arrays = {"observations": np.zeros((9, 32, 32, 3), np.uint8), "actions": np.zeros((9, 3), np.float32)}
     np.savez(tmp_path / "x.npz", **arrays, rewards=np.zeros(9, np.float32), terminals=np.zeros(9, np.float32))
-    done = run_script("encode_latents", "--logdir", tiny_run, "--data-dir", tmp_path, check=False)
-    assert "x.npz: expected frames shaped (64, 64, 3) as V was trained on, found (32, 32, 3)" in done.stderr
+    process = run_script("encode_latents", "--logdir", tiny_run, "--data-dir", tmp_path, check=False)
+    assert "x.npz: expected frames shaped (64, 64, 3) as V was trained on, found (32, 32, 3)" in process.stderr
 
 
 def test_a_users_traceback_is_in_the_log_file_alone(tmp_path):

@@ -491,5 +491,5 @@ def test_a_larger_budget_continues_and_equals_one_long_run(copied, tmp_path):
     shutil.copytree(work / "results/smoke/rollouts", long / "results/smoke/rollouts")
     run_smoke(repo, long, *more)
     for file in ("vae/best.json", "mdrnn/best.json", "ctrl/best.json", "eval.json"):
-        one, whole = ((folder / "results/smoke" / file).read_text() for folder in (work, long))
-        assert one == whole, file
+        first, whole = ((folder / "results/smoke" / file).read_text() for folder in (work, long))
+        assert first == whole, file

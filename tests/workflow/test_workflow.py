@@ -52,9 +52,9 @@ def test_dry_runs(preset, tmp_path):
 
 
 def test_the_record_needs_an_earlier_run(tmp_path):
-    done = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
+    process = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
     message = "config: rollouts.agent: expected the logdir of a finished run, found no results/carracing/vae/best.tar"
-    assert message in done.stdout + done.stderr
+    assert message in process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("target", ["rollouts", "vae", "latents", "mdrnn", "ctrl", "evaluate"])
@@ -72,9 +72,9 @@ def test_without_precomputed_latents_none_are_made(tmp_path):
 
 
 def test_a_wrong_configuration_is_one_line(tmp_path):
-    done = run_snakemake("-n", "--cores", 2, "--config", "ctrl={pop_sise: 3}", cwd=tmp_path, check=False)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert "config: ctrl.pop_sise: unknown key (did you mean pop_size?)" in done.stderr
+    process = run_snakemake("-n", "--cores", 2, "--config", "ctrl={pop_sise: 3}", cwd=tmp_path, check=False)
+    assert process.returncode != 0 and "Traceback" not in process.stderr
+    assert "config: ctrl.pop_sise: unknown key (did you mean pop_size?)" in process.stderr
 
 
 def test_smoke_eval_json(smoke):
@@ -133,9 +133,9 @@ def test_the_users_mistake_is_the_last_thing_to_be_seen(smoke, tmp_path):
     where = [f"logdir={json.dumps(logdir)}", "data_dir=rollouts"]
     config = ["--configfile", ROOT / "presets/smoke.yaml", "--config", *where]
     run_snakemake("--cores", 2, *config, "--touch", "rollouts", cwd=tmp_path)
-    done = run_snakemake("--cores", 2, *config, "--", "vae", cwd=tmp_path, check=False)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
+    process = run_snakemake("--cores", 2, *config, "--", "vae", cwd=tmp_path, check=False)
+    assert process.returncode != 0 and "Traceback" not in process.stderr
+    last = process.stderr.strip().splitlines()[-1]
     assert last.startswith(
         "train_vae: rollouts/00000_0001.npz: expected an .npz file of plain arrays, found a damaged one"
     )
@@ -174,15 +174,15 @@ def test_commands_of_a_sweep_are_printed_with_the_folders_of_their_run(tmp_path)
 def test_a_sweep_is_a_run_for_each_seed(tmp_path):
     """Its stages keep what a profile says of theirs."""
     resources = ["--set-threads", "train_vae=3"]
-    done = run_snakemake("-n", "--cores", 4, *resources, "--config", "seeds=[1,2]", cwd=tmp_path)
-    jobs = planned(done.stdout)
+    process = run_snakemake("-n", "--cores", 4, *resources, "--config", "seeds=[1,2]", cwd=tmp_path)
+    jobs = planned(process.stdout)
     assert {
         f"seed_{seed}_{stage}"
         for seed in (1, 2)
         for stage in ("collect_rollouts", "train_vae", "train_controller", "evaluate")
     } <= set(jobs)
     assert jobs["compare_runs"] == 1 and jobs["seed_2_train_vae"] == 1
-    vae = described_jobs(done.stdout)["seed_2_train_vae"]
+    vae = described_jobs(process.stdout)["seed_2_train_vae"]
     assert "results/carracing/seed_2/vae/best.tar" in vae and "threads: 3" in vae
     refused = run_snakemake("-n", "--config", "seeds=[1,x]", cwd=tmp_path, check=False)
     assert "config: seeds: expected a list of numbers of at least 0, found [1, 'x']" in refused.stdout + refused.stderr
@@ -190,14 +190,14 @@ def test_a_sweep_is_a_run_for_each_seed(tmp_path):
 
 def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
     resources = ["--set-threads", "train_mdrnn=3", "--set-resources", "train_controller:mem_mb=1234"]
-    said = run_snakemake("-n", "--cores", 4, *resources, "--", "ablation", cwd=tmp_path).stdout
+    output = run_snakemake("-n", "--cores", 4, *resources, "--", "ablation", cwd=tmp_path).stdout
     expected = {
         "ablation_random_m_train_mdrnn": "threads: 3",
         "ablation_random_m_train_controller": "mem_mb=1234",
         "ablation_v_only_train_controller": "mem_mb=1234",
         "ablation_v_hidden_train_controller": "mem_mb=1234",
     }
-    jobs = described_jobs(said)
+    jobs = described_jobs(output)
     assert {rule: rule in jobs and text in jobs[rule] for rule, text in expected.items()} == dict.fromkeys(
         expected, True
     )
@@ -223,9 +223,9 @@ def shell_lines(output: str) -> list[str]:
 
 def words(command: str, folder) -> list[str]:
     """The words of a command as bash passes them to its program."""
-    done = subprocess.run(["bash", "-euc", f"printf '%s\\0' {command}"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split("\0")[:-1]
+    process = subprocess.run(["bash", "-euc", f"printf '%s\\0' {command}"], cwd=folder, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.split("\0")[:-1]
 
 
 def test_every_rule_quotes_the_folder(tmp_path):
@@ -303,9 +303,11 @@ def test_values_of_the_command_line_keep_their_quotes(tmp_path):
 def test_what_went_wrong_in_a_sweep_is_the_last_thing_to_be_seen(tmp_path):
     small = "rollouts={num_rollouts: 9, shard_size: 9}"
     given = ["--config", "seeds=[4,5]", small, "env={id: NoSuch-v0}", "--", "seed_5_rollouts"]
-    done = run_snakemake("--cores", 1, *given, cwd=tmp_path, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0 and last.startswith("seed_5 collect_rollouts_00000: env.id: ") and "NoSuch-v0" in last
+    process = run_snakemake("--cores", 1, *given, cwd=tmp_path, check=False)
+    last = process.stderr.strip().splitlines()[-1]
+    assert (
+        process.returncode != 0 and last.startswith("seed_5 collect_rollouts_00000: env.id: ") and "NoSuch-v0" in last
+    )
 
 
 def test_agents_are_compared_in_a_fixed_order():

@@ -42,11 +42,11 @@ class Arena(gym.Env):
         return action[:2].astype(float) - action[2:]
 
     def picture(self) -> np.ndarray:
-        made = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        result = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         for place, size, colour in ((self.cross, 4, (255, 0, 0)), (self.dot, 3, (0, 255, 0))):
             row, column = (place * (HEIGHT, WIDTH)).astype(int)
-            made[max(0, row - size) : row + size, max(0, column - size) : column + size] = colour
-        return made if self.colour else made.max(-1)
+            result[max(0, row - size) : row + size, max(0, column - size) : column + size] = colour
+        return result if self.colour else result.max(-1)
 
 
 gym.register("Arena-v0", Arena, max_episode_steps=30)

@@ -32,32 +32,32 @@ def test_frames_through_v_are_the_latents(rollouts, tmp_path):
 
 def test_interrupted_encoding_resumes(rollouts, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    vae, said = ConvVAE(3, 8).eval(), []
+    vae, output = ConvVAE(3, 8).eval(), []
     whole = precompute_latents(vae, rollouts, tmp_path / "whole.npz")
-    monkeypatch.setattr(latents_module, "encode", lambda *args: (said.append(1), encode(*args))[1])
+    monkeypatch.setattr(latents_module, "encode", lambda *args: (output.append(1), encode(*args))[1])
     previous = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(interrupts, "_received", None)  # and None again after the test
     interrupts.listen()
     stop_after(3, monkeypatch)
     with pytest.raises(interrupts.Interrupted):
         precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
-    assert len(said) == 3 and not (tmp_path / "x/parts.npz").exists()
+    assert len(output) == 3 and not (tmp_path / "x/parts.npz").exists()
     monkeypatch.setattr(interrupts, "_received", None)
     for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous):
         signal.signal(number, handler)
     parts = precompute_latents(vae, rollouts, tmp_path / "x/parts.npz", identity="same")
-    assert len(said) == 6 and [path.name for path in (tmp_path / "x").iterdir()] == ["parts.npz"]
+    assert len(output) == 6 and [path.name for path in (tmp_path / "x").iterdir()] == ["parts.npz"]
     assert all(np.array_equal(parts[key], whole[key]) for key in whole)
 
 
 def stop_after(count: int, monkeypatch) -> None:
     """Send SIGTERM once so many frames' batches were encoded."""
-    done = []
+    process = []
     plain = latents_module.encode
 
     def counted(*args):
-        done.append(1)
-        if len(done) == count:
+        process.append(1)
+        if len(process) == count:
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(*args)
 

@@ -102,8 +102,8 @@ def test_latents_are_resampled_each_time(latents, tmp_path):
     arrays = read_npz(latents, ("latents", "logsigmas", "actions", "rewards", "terminals", "offsets"))
     write_npz(tmp_path / "l.npz", {**arrays, "logsigmas": np.zeros_like(arrays["logsigmas"])})
     data = LatentSequenceDataset(tmp_path / "l.npz", 32)
-    one, other = data[0]["latents"], data[0]["latents"]
-    assert not torch.equal(one, other)
+    first, second = data[0]["latents"], data[0]["latents"]
+    assert not torch.equal(first, second)
     draws = torch.stack([data[0]["latents"][0, 0] for _ in range(300)])
     assert abs(draws.mean()) < 0.3 and 0.8 < draws.std() < 1.2
 

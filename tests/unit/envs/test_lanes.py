@@ -45,10 +45,10 @@ def test_an_action_lasts_frame_skip_steps(env, size):
     backend = choose_backend(env)
     single, skipping = (make_lanes(dataclasses.replace(env, frame_skip=skip), backend, [5]) for skip in (1, 4))
     single.reset(), skipping.reset()
-    one = np.array([0])
+    first = np.array([0])
     for _ in range(3):
-        parts = [single.step(one, action) for _ in range(4)]
-        frames, rewards, *_ = skipping.step(one, action)
+        parts = [single.step(first, action) for _ in range(4)]
+        frames, rewards, *_ = skipping.step(first, action)
         np.testing.assert_allclose(rewards, sum(part[1] for part in parts), rtol=1e-5)
         assert np.array_equal(frames, parts[-1][0])
     assert single.time_limit == 4 * skipping.time_limit or single.time_limit == 30
@@ -97,18 +97,18 @@ def test_resize_equals_pillow():
 def test_lane_does_not_depend_on_its_neighbors(backend):
     """The same seed in another lane, among others, some of which have left: the same episode."""
     actions = plan_actions(SPACE, RolloutsConfig(policy="ou"), 1, 0)
-    one, many = make_lanes(EnvConfig(), backend, [7]), make_lanes(EnvConfig(), backend, [5, 6, 7, 8], threads=2)
-    assert np.array_equal(one.reset()[0], many.reset()[2])
+    first, many = make_lanes(EnvConfig(), backend, [7]), make_lanes(EnvConfig(), backend, [5, 6, 7, 8], threads=2)
+    assert np.array_equal(first.reset()[0], many.reset()[2])
     alive = np.arange(4)
     for t in range(60):
         if t == 20:
             alive = np.array([0, 2])
-        single = one.step(np.array([0]), actions[t : t + 1])
+        single = first.step(np.array([0]), actions[t : t + 1])
         several = many.step(alive, np.repeat(actions[t : t + 1], len(alive), axis=0))
         lane = list(alive).index(2)
         assert all(np.array_equal(a[0], b[lane]) for a, b in zip(single, several))
         assert several[0].shape == (len(alive), 64, 64, 3)
-    one.close()
+    first.close()
     many.close()
 
 

@@ -13,20 +13,20 @@ from worldmodels.runtime.loading import load_config
 
 
 def test_controller_is_one_linear_layer():
-    made = Controller(32, 256, 3)
-    assert sum(p.numel() for p in made.parameters()) == 867
+    result = Controller(32, 256, 3)
+    assert sum(p.numel() for p in result.parameters()) == 867
     z, h = torch.randn(4, 32), torch.randn(4, 256)
-    torch.testing.assert_close(made(z=z, h=h), torch.cat([z, h], 1) @ made.fc.weight.T + made.fc.bias)
+    torch.testing.assert_close(result(z=z, h=h), torch.cat([z, h], 1) @ result.fc.weight.T + result.fc.bias)
 
 
 @pytest.mark.parametrize("features", ["zh", "zhc"])
 def test_parts_are_taken_by_name_in_any_order(features):
-    made = Controller(16, 16, 3, features, hidden=[5])
+    result = Controller(16, 16, 3, features, hidden=[5])
     parts = {name: torch.randn(4, 16) for name in features}
-    expected = made(torch.cat(list(parts.values()), dim=-1))  # z before h, as the specification concatenates them
+    expected = result(torch.cat(list(parts.values()), dim=-1))  # z before h, as the specification concatenates them
     backwards = dict(reversed(parts.items()))
-    assert torch.equal(made(**backwards), expected)
-    many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(made)] * 4)).float(), made)
+    assert torch.equal(result(**backwards), expected)
+    many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(result)] * 4)).float(), result)
     torch.testing.assert_close(many.act(slice(None), **backwards), expected)
 
 
@@ -47,20 +47,20 @@ Z, H = torch.zeros(2, 8), torch.zeros(2, 16)
     ],
 )
 def test_ambiguous_parts_raise(state, parts, error, message):
-    made = Controller(8, 16, 3)
+    result = Controller(8, 16, 3)
     with pytest.raises(error, match=message):
-        made(*state, **parts)
+        result(*state, **parts)
     if not state:
         with pytest.raises(error, match=message):
-            ManyControllers(torch.zeros(2, 75), made).act(slice(None), **parts)
+            ManyControllers(torch.zeros(2, 75), result).act(slice(None), **parts)
 
 
 def test_parameters_to_a_vector_and_back():
-    one, other = Controller(32, 256, 3), Controller(32, 256, 3)
-    load_parameters(flatten_parameters(one), other)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
+    first, second = Controller(32, 256, 3), Controller(32, 256, 3)
+    load_parameters(flatten_parameters(first), second)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
     with pytest.raises(ValueError, match="expected a vector of 867 parameters, found 3"):
-        load_parameters(np.zeros(3), one)
+        load_parameters(np.zeros(3), first)
 
 
 CPU = torch.device("cpu")
@@ -69,17 +69,17 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("features, size", [("z", 8), ("h", 16), ("zh", 24), ("zhc", 40)])
 @pytest.mark.parametrize("hidden", [[], [40], [7, 5]])
 def test_stacked_controllers_of_any_shape_act_as_each_would(features, size, hidden):
-    made, torch_world = [], untrained_world(layers=2)
+    result, torch_world = [], untrained_world(layers=2)
     for _ in range(4):
-        made.append(make_controller({"features": features, "hidden": hidden}, torch_world.cell))
-    assert made[0].layers[0].in_features == size and made[0].fc.out_features == 3
-    many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(c) for c in made])).float(), made[0])
+        result.append(make_controller({"features": features, "hidden": hidden}, torch_world.cell))
+    assert result[0].layers[0].in_features == size and result[0].fc.out_features == 3
+    many = ManyControllers(torch.from_numpy(np.stack([flatten_parameters(c) for c in result])).float(), result[0])
     z, state = torch.randn(4, 8), (torch.randn(4, 32), torch.randn(4, 32))
     inputs = torch_world.features(features, z, state)
     for alive in ([0, 1, 2, 3], [1, 3]):
         out = many.act(np.array(alive), **{name: part[alive] for name, part in inputs.items()})
         for row, i in enumerate(alive):
-            expected = made[i](**{name: part[i : i + 1] for name, part in inputs.items()})[0]
+            expected = result[i](**{name: part[i : i + 1] for name, part in inputs.items()})[0]
             torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
 
 

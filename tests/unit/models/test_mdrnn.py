@@ -41,12 +41,12 @@ def test_the_network_is_what_torch_computes(cell, layers, actions):
     m = MDRNN(32, actions, 64, 5, cell, layers)
     given = torch.randn(7, 3, actions), torch.randn(7, 3, 32)
     plain = m.head(m.rnn(torch.cat(given, -1))[0])
-    for one, other in zip(m(*given), plain):
-        torch.testing.assert_close(one, other)
+    for first, second in zip(m(*given), plain):
+        torch.testing.assert_close(first, second)
     weights = list(m.rnn.parameters())
     ours, expected = (torch.autograd.grad(mus.square().sum(), weights) for mus in (m(*given)[0], plain[0]))
-    for one, other in zip(ours, expected):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    for first, second in zip(ours, expected):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
 
 
 def test_order_of_the_outputs():
@@ -117,8 +117,8 @@ def test_padding_does_not_count_and_rewards_are_scaled():
     valid = 1 - padding
     terminals = torch.where(padding == 1, 1 - data["terminals"], data["terminals"])
     changed = {**data, "rewards": data["rewards"] + 50 * padding, "terminals": terminals}
-    one, other = (get_loss(m, **d, valid=valid, padding=padding) for d in (data, changed))
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    first, second = (get_loss(m, **d, valid=valid, padding=padding) for d in (data, changed))
+    assert all(torch.equal(first[key], second[key]) for key in first)
     rs = m(data["actions"], data["latents"])[3]
     expected = (rs - data["rewards"]).square()[padding == 0].mean() / 9
     torch.testing.assert_close(get_loss(m, **data, padding=padding, reward_scale=3.0)["mse"], expected)
@@ -142,8 +142,8 @@ def test_the_cell_does_what_the_network_does():
         assert hidden[0].shape == (2, 256) and not hidden[0].any()
         for t in range(100):
             *outputs, hidden = cell(actions[t], latents[t], hidden)
-            for one, other in zip(outputs, whole):
-                torch.testing.assert_close(one, other[t], atol=1e-5, rtol=1e-5)
+            for first, second in zip(outputs, whole):
+                torch.testing.assert_close(first, second[t], atol=1e-5, rtol=1e-5)
 
 
 def test_the_hidden_state_remembers():
@@ -167,8 +167,8 @@ def test_cell_of_any_kind_equals_the_network(cell, layers):
         assert len(hidden) == (2 if cell == "lstm" else 1) and hidden[0].shape == (2, 16 * layers)
         for t in range(20):
             *outputs, hidden = step(actions[t], latents[t], hidden)
-            for one, other in zip(outputs, whole):
-                torch.testing.assert_close(one, other[t], atol=1e-5, rtol=1e-5)
+            for first, second in zip(outputs, whole):
+                torch.testing.assert_close(first, second[t], atol=1e-5, rtol=1e-5)
     last = step.last_layer(hidden)
     torch.testing.assert_close(last[0], m.rnn(torch.cat([actions, latents], -1))[0][-1], atol=1e-5, rtol=1e-5)
 

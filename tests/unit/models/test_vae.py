@@ -55,8 +55,8 @@ def test_the_encoder_is_what_torch_computes(shape, last):
     for conv in encoder.convs:
         x = torch.relu(conv(x))
     plain = encoder.fc_mu(x.flatten(1)), encoder.fc_logsigma(x.flatten(1))
-    for one, other in zip(encoder(images), plain):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for first, second in zip(encoder(images), plain):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
     weight = encoder.convs[-1].weight
     ours, expected = (torch.autograd.grad(mu.square().sum(), weight)[0] for mu in (encoder(images)[0], plain[0]))
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)

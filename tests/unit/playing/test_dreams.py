@@ -44,27 +44,27 @@ def test_dream_feeds_its_own_latents_back():
     """Step by step by hand, at temperature 0."""
     mdrnn = network()
     cell, actions, z = to_cell(mdrnn), torch.randn(5, 1, 2), torch.randn(1, 4)
-    made = list(dream(cell, z, cell.get_init_hidden(1), lambda k, z, h: actions[k], 5, temperature=0))
+    result = list(dream(cell, z, cell.get_init_hidden(1), lambda k, z, h: actions[k], 5, temperature=0))
     sequence = z
     for k in range(5):  # the whole sequence from its start, each time
-        inputs = torch.cat([z.unsqueeze(0), *(step.latent.unsqueeze(0) for step in made[:k])])
+        inputs = torch.cat([z.unsqueeze(0), *(step.latent.unsqueeze(0) for step in result[:k])])
         mus, _, logpi, rewards, _ = mdrnn(actions[: k + 1], inputs)
         sequence = mus[-1, 0, logpi[-1, 0].argmax()]
-        assert torch.allclose(made[k].latent[0], sequence, atol=1e-5)
-        assert float(made[k].reward) == pytest.approx(float(rewards[-1, 0]), abs=1e-5)
+        assert torch.allclose(result[k].latent[0], sequence, atol=1e-5)
+        assert float(result[k].reward) == pytest.approx(float(rewards[-1, 0]), abs=1e-5)
 
 
 def test_likelihood_one_step_ahead_is_that_of_the_network():
     mdrnn, episodes = network(), [(torch.randn(40, 4), torch.randn(40, 2)) for _ in range(3)]
     windows = cut_windows(episodes, warm_up=6, horizon=5, stride=4)
-    found = horizon_nll(mdrnn, windows, samples=3, generator=torch.Generator().manual_seed(1))
+    actual = horizon_nll(mdrnn, windows, samples=3, generator=torch.Generator().manual_seed(1))
     expected = []
     for z, actions in episodes:
         for s in range(0, 40 - 11, 4):
             *mix, _, _ = mdrnn(actions[s : s + 7, None], z[s : s + 7, None])
             expected.append(float(gmm_loss(z[s + 7], *(part[-1, 0] for part in mix))))
-    assert len(found) == 5 and windows.latents.shape == (12, len(expected), 4)
-    assert found[0] == pytest.approx(np.mean(expected), abs=1e-4)
+    assert len(actual) == 5 and windows.latents.shape == (12, len(expected), 4)
+    assert actual[0] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 def test_more_dreams_do_not_count_as_more_likelihood():
@@ -73,8 +73,8 @@ def test_more_dreams_do_not_count_as_more_likelihood():
     for parameter in mdrnn.rnn.parameters():
         parameter.zero_()
     windows = cut_windows([(torch.randn(1, 4).expand(40, 4), torch.randn(40, 2))], 5, 8, 3)
-    one, many = (horizon_nll(mdrnn, windows, n, torch.Generator().manual_seed(1)) for n in (1, 16))
-    assert one == pytest.approx(many, abs=1e-4) and np.ptp(one) < 1e-4
+    first, many = (horizon_nll(mdrnn, windows, n, torch.Generator().manual_seed(1)) for n in (1, 16))
+    assert first == pytest.approx(many, abs=1e-4) and np.ptp(first) < 1e-4
 
 
 def test_trivial_predictors_of_a_random_walk():

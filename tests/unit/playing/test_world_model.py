@@ -21,9 +21,9 @@ CPU = torch.device("cpu")
 
 
 def test_features_are_those_of_the_last_layer():
-    made, z = untrained_world(layers=2), torch.randn(1, 8)
+    result, z = untrained_world(layers=2), torch.randn(1, 8)
     h, c = torch.arange(32.0)[None], -torch.arange(32.0)[None]
-    parts = {name: part.tolist() for name, part in made.features("zhc", z, (h, c)).items()}
+    parts = {name: part.tolist() for name, part in result.features("zhc", z, (h, c)).items()}
     assert parts == {"z": z.tolist(), "h": h[:, 16:].tolist(), "c": c[:, 16:].tolist()}
 
 

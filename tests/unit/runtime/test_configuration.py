@@ -66,18 +66,18 @@ SPECIFIED = {  # field -> default, from the specification's tables; None: a meas
 
 @pytest.mark.parametrize("cls", SPECIFIED, ids=lambda cls: cls.__name__)
 def test_every_specified_field_is_there(cls):
-    made = cls()
+    result = cls()
     for name, default in SPECIFIED[cls].items():
-        assert hasattr(made, name)
+        assert hasattr(result, name)
         if default is not None:
-            assert getattr(made, name) == default
+            assert getattr(result, name) == default
 
 
 def test_extra_reads_like_attributes():
-    made = WMVAEConfig(extra={"note": "mine"})
-    assert made.note == "mine"
+    result = WMVAEConfig(extra={"note": "mine"})
+    assert result.note == "mine"
     with pytest.raises(AttributeError, match="other"):
-        _ = made.other
+        _ = result.other
 
 
 DATE = datetime.date(2021, 3, 1)
@@ -148,19 +148,19 @@ def test_flags_carry_every_value(cls, text):
     """A section turned into flags and parsed again is the same section."""
     mapping = {text: [1, text, None, 0.5, {1: text, "1": True, None: {}}], "k": {"!pairs": [[1, 2]]}, "l": {0: {2: 3}}}
     odd = {bool: True, str: text, dict: mapping}
-    made = cls()
+    result = cls()
     for f in settable(cls):
         if f.type in odd and not f.metadata["choices"]:
-            setattr(made, f.name, odd[f.type])
-    if isinstance(made, RolloutsConfig):
-        made.mixture = {"random": 0.25, "ou": 1}  # its names are checked
-    if isinstance(made, WMControllerConfig):
-        made.cma = {"CSA_clip_length_value": [-1, 2.5], "AdaptSigma": "CSA"}  # so are these
+            setattr(result, f.name, odd[f.type])
+    if isinstance(result, RolloutsConfig):
+        result.mixture = {"random": 0.25, "ou": 1}  # its names are checked
+    if isinstance(result, WMControllerConfig):
+        result.cma = {"CSA_clip_length_value": [-1, 2.5], "AdaptSigma": "CSA"}  # so are these
     parser = argparse.ArgumentParser()
     add_flags(parser, cls)
-    line = role_flags(made, (RESULT, BUDGET, RUNTIME))
+    line = role_flags(result, (RESULT, BUDGET, RUNTIME))
     again = section_from_args(parser.parse_args(shlex.split(line)), cls)
-    assert again == made
+    assert again == result
 
 
 def test_keys_of_mappings_keep_their_types():
@@ -288,10 +288,10 @@ def test_episodes_of_gymnasium_alone_have_no_share_of_gymnasium(env, certain):
 
 
 def test_options_do_not_depend_on_order_or_spelling():
-    one = load_config({"vae": {"learning_rate": 1, "beta": 2.0}})
-    other = load_config({"vae": {"beta": 2, "learning_rate": 1.0}})
+    first = load_config({"vae": {"learning_rate": 1, "beta": 2.0}})
+    second = load_config({"vae": {"beta": 2, "learning_rate": 1.0}})
     swapped = load_config({"vae": {"beta": 1, "learning_rate": 2}})
-    assert role_flags(one.vae) == role_flags(other.vae) != role_flags(swapped.vae)
+    assert role_flags(first.vae) == role_flags(second.vae) != role_flags(swapped.vae)
 
 
 def test_runtime_keys_are_no_options():
@@ -308,11 +308,11 @@ def test_rollout_files_come_in_the_order_of_episodes():
 
 
 def test_defaults_of_carracing_do_not_apply_to_other_environments():
-    car, other = load_config({}), load_config({"env": {"id": "Pendulum-v1"}})
+    car, second = load_config({}), load_config({"env": {"id": "Pendulum-v1"}})
     assert (car.logdir, car.data_dir) == ("results/carracing", "results/carracing/rollouts")
-    assert (other.logdir, other.data_dir) == ("results/pendulum", "results/pendulum/rollouts")
-    assert other.rollouts.ou_mean == other.rollouts.ou_sigma == other.ctrl.squash == []
-    assert other.ctrl.stall_limit == other.ctrl.time_limit == 0 and other.ctrl.target_return is None
+    assert (second.logdir, second.data_dir) == ("results/pendulum", "results/pendulum/rollouts")
+    assert second.rollouts.ou_mean == second.rollouts.ou_sigma == second.ctrl.squash == []
+    assert second.ctrl.stall_limit == second.ctrl.time_limit == 0 and second.ctrl.target_return is None
     assert (car.ctrl.stall_limit, car.ctrl.time_limit, car.ctrl.target_return) == (30, 1000, 950.0)
     assert load_config({"env": {"id": "Pendulum-v1"}, "ctrl": {"stall_limit": 30}}).ctrl.stall_limit == 30
     assert load_config({"ctrl": {"stall_limit": None}}).ctrl == car.ctrl == WMControllerConfig()

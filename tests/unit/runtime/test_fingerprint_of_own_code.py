@@ -191,11 +191,11 @@ def test_a_module_without_a_source_counts(folder):
 
 def test_what_has_no_source_is_known(folder):
     write(folder, {"a/b.py": "X = 1", "empty/notes.txt": "", "c/__init__.py": ""})
-    found = {name: has_source(name) for name in (
+    actual = {name: has_source(name) for name in (
         "a.b", "a.c", "a", "empty", "nowhere", "c", "c.d:E", "json",
         "worldmodels.models.vae:ConvVAE", "worldmodels.none:V",
     )}  # fmt: skip
-    assert [name for name in found if found[name]] == ["a.b", "c", "c.d:E", "json", "worldmodels.models.vae:ConvVAE"]
+    assert [name for name in actual if actual[name]] == ["a.b", "c", "c.d:E", "json", "worldmodels.models.vae:ConvVAE"]
 
 
 def test_module_that_is_not_found_counts_as_nothing(folder):

@@ -32,18 +32,18 @@ def test_average_of_the_last_means():
 
 
 def test_cmaes_replays_exactly():
-    one = CMAES(10, 0.3, 8, seed=1)
-    told = []
+    first = CMAES(10, 0.3, 8, seed=1)
+    messages = []
     for _ in range(5):
-        told.append(peak(one.ask()))
-        one.tell(told[-1])
-    other = CMAES(10, 0.3, 8, seed=1)
+        messages.append(peak(first.ask()))
+        first.tell(messages[-1])
+    second = CMAES(10, 0.3, 8, seed=1)
     np.random.seed(99)
-    for fitness in told:
-        other.ask()
-        other.tell(fitness)
-    assert np.array_equal(one.means, other.means) and one.sigma == other.sigma
-    assert np.array_equal(one.ask(), other.ask())
+    for fitness in messages:
+        second.ask()
+        second.tell(fitness)
+    assert np.array_equal(first.means, second.means) and first.sigma == second.sigma
+    assert np.array_equal(first.ask(), second.ask())
 
 
 @pytest.mark.parametrize("make", [lambda: CMAES(867, 0.1, 16, seed=1), lambda: ascent(867, pop_size=16)])

@@ -16,11 +16,11 @@ def test_es_gradient_climbs():
 def test_es_gradient_of_a_linear_return_is_its_slope():
     """Of a linear return its estimate is the slope, in the long run; a constant on top of it does nothing."""
     slope = np.array([3.0, 0.0, -4.0])
-    strategy, other = ascent(3, rate=0.5, pop_size=100_000), ascent(3, rate=0.5, pop_size=100_000)
+    strategy, second = ascent(3, rate=0.5, pop_size=100_000), ascent(3, rate=0.5, pop_size=100_000)
     strategy.tell(strategy.ask() @ slope)
     np.testing.assert_allclose(strategy.mean, 0.5 * 0.1 * slope / 5.0, atol=1e-3)  # rate * sigma along it
-    other.tell(other.ask() @ slope + 900.0)
-    np.testing.assert_allclose(other.mean, strategy.mean, atol=1e-6)
+    second.tell(second.ask() @ slope + 900.0)
+    np.testing.assert_allclose(second.mean, strategy.mean, atol=1e-6)
 
 
 def test_es_gradient_weighs_by_distance_from_the_mean_return():

@@ -7,20 +7,20 @@ from worldmodels.storage.states import keep_other_state, load_state
 
 
 def test_states_of_another_identity_are_kept_and_damaged_ones_set_aside(tmp_path):
-    path, said = tmp_path / "checkpoint.tar", []
-    assert load_state(path, "mine", said.append) is None and not said
+    path, output = tmp_path / "checkpoint.tar", []
+    assert load_state(path, "mine", output.append) is None and not output
     save_checkpoint(path, {"identity": "mine", "x": 1})
-    assert load_state(path, "mine", said.append)["x"] == 1 and not said
-    assert load_state(path, "other", said.append) is None
-    assert "belongs to another configuration, code or data; kept as" in said[0] and not path.exists()
+    assert load_state(path, "mine", output.append)["x"] == 1 and not output
+    assert load_state(path, "other", output.append) is None
+    assert "belongs to another configuration, code or data; kept as" in output[0] and not path.exists()
     save_checkpoint(path, {"identity": "other", "x": 2})
-    assert load_state(path, "mine", said.append)["x"] == 1
-    assert load_state(path, "mine", said.append)["x"] == 1
-    assert load_state(path, "other", said.append)["x"] == 2
-    said.clear()
+    assert load_state(path, "mine", output.append)["x"] == 1
+    assert load_state(path, "mine", output.append)["x"] == 1
+    assert load_state(path, "other", output.append)["x"] == 2
+    output.clear()
     path.write_bytes(b"damaged")
-    assert load_state(path, "new", said.append) is None
-    assert len(said) == 1 and "set aside as" in said[0]
+    assert load_state(path, "new", output.append) is None
+    assert len(output) == 1 and "set aside as" in output[0]
     assert (tmp_path / "checkpoint.tar.damaged").read_bytes() == b"damaged"
 
 

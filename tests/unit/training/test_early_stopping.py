@@ -23,10 +23,10 @@ def test_early_stopping_stops_after_patience():
 
 
 def test_early_stopping_state_is_restored():
-    one, other = EarlyStopping("min", 3), EarlyStopping("min", 3)
-    run(one, [3, 4, 5])
-    other.load_state_dict(one.state_dict())
-    assert run(other, [6]) == [True]
+    first, second = EarlyStopping("min", 3), EarlyStopping("min", 3)
+    run(first, [3, 4, 5])
+    second.load_state_dict(first.state_dict())
+    assert run(second, [6]) == [True]
 
 
 def test_unknown_mode_raises():

@@ -69,9 +69,9 @@ def test_resumed_training_equals_training_in_one_go(changes):
         pass
     for stop, finished in [(1, False), (4, False), (5, False), (9, True), (8, True)]:
         begun = training(num_generations=stop if finished else 40, **changes)
-        for done, _ in enumerate(begun.run(), 1):
+        for process, _ in enumerate(begun.run(), 1):
             state = copy.deepcopy(begun.state_dict())
-            if done == stop and not finished:
+            if process == stop and not finished:
                 break
         assert begun.generation == stop
         again = training(**changes)
