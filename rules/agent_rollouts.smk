@@ -42,7 +42,7 @@ rule collect_agent_rollouts:
         " --origin options={params.options:q} code={params.code}"
 
 
-# The rest of the rule is that of whole shards, see rules/rollouts.smk.
+# Its params are the same as for whole shards, see rules/rollouts.smk.
 if LAST_SIZE:
 
     use rule collect_agent_rollouts as collect_last_agent_rollouts with:

@@ -38,7 +38,7 @@ rule collect_rollouts:
         " --origin options={params.options:q} code={params.code}"
 
 
-# The rest of the rule is that of whole shards. So a shard that was whole in one configuration and is the last in another
+# Its params are the same as for whole shards. So a shard that was whole in one configuration and is the last in another
 # is not collected again.
 if LAST_SIZE:
 

@@ -1,4 +1,6 @@
-"""Rollouts whose values tell their place, and files that must not be unpickled."""
+"""Files for tests: source files, rollouts whose values tell their place, and what must not be unpickled."""
+
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,13 @@ def numbered(number: int, steps: int) -> dict:
         "rewards": rows.astype(np.float32),
         "terminals": (np.arange(steps) == steps - 1).astype(np.float32),
     }
+
+
+def write_files(folder: Path, files: dict[str, str | bytes]) -> None:
+    """Write files, by their paths in the folder."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 class Evil:

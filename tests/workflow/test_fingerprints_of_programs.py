@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.files import write_files
 from helpers.programs import ROOT
 from worldmodels.runtime.fingerprint import program_fingerprint
 
@@ -45,23 +46,11 @@ def test_every_python_gives_the_same_fingerprint(minor):
     pytest.skip(f"no Python 3.{minor} here")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The working directory; it is writable to `write` in."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
-
-
-def write(folder: Path, files: dict[str, str | bytes]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
-
-
 def test_a_program_looks_where_the_fingerprint_does(tmp_path):
     """In its own folder, in PYTHONPATH, where packages are, and at last in the working directory."""
-    write(tmp_path, {"work/b.py": "", "more/b.py": "", "work/c.py": "", "beside/c.py": "", "work/evaluate.py": ""})
+    write_files(
+        tmp_path, {"work/b.py": "", "more/b.py": "", "work/c.py": "", "beside/c.py": "", "work/evaluate.py": ""}
+    )
     code = (
         "import sys; sys.path[:0] = [{!r}, {!r}]; from worldmodels.runtime import user_files as f; "
         "print(*[p for n in ('b', 'c', 'evaluate') for p in f.find_user_files(n).values() if p.name[0] in n])"

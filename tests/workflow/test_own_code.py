@@ -3,32 +3,11 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
-import gymnasium as gym
 import pytest
 
 from helpers.programs import ROOT, run_snakemake
-from worldmodels.runtime import user_modules
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The working directory, with my_env.py and games/my_env.py; what a test imports from it is forgotten after it."""
-    (tmp_path / "games").mkdir()
-    for path in (tmp_path / "my_env.py", tmp_path / "games/my_env.py"):
-        shutil.copy(ROOT / "tests/samples/own/my_env.py", path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("LOADED_MODULES", "CHECKED_FILES"):
-        monkeypatch.setattr(user_modules, name, set())
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-    gym.registry.pop("Ball-v0", None)
-
 
 CONFIG = """
 env: {id: 'games.my_env:Ball-v0', import: more, height: 32, width: 32}
@@ -51,8 +30,11 @@ COUNTS = {
 
 
 @pytest.fixture
-def configured(folder) -> Path:
+def configured(tmp_path) -> Path:
     """A folder with code of one's own for all that can be plugged in, and an earlier run."""
+    folder = tmp_path
+    (folder / "games").mkdir()
+    shutil.copy(ROOT / "tests/samples/own/my_env.py", folder / "games")
     for name in ("more.py", "my_vae.py", "earlier_vae.py"):
         (folder / name).write_text("X = 1\n")
     (folder / "mine.yaml").write_text(CONFIG)

@@ -1,7 +1,4 @@
-"""The params of rules. Those that Snakemake compares make a job stale, the others do not.
-
-Every function returns a function of `wildcards`, because Snakemake takes braces in a plain text for wildcards.
-"""
+"""The params of rules, and the texts in them. Params that Snakemake compares make a job stale, the others do not."""
 
 import types
 from collections.abc import Callable
@@ -18,7 +15,10 @@ from worldmodels.runtime.values import to_text
 
 
 def compared(text: str) -> Callable:
-    """Return a param with this text. A job whose text has changed is stale."""
+    """Return a param with this text. A job whose text has changed is stale.
+
+    The param is a function, because Snakemake takes braces in a plain text for wildcards.
+    """
     return lambda wildcards: text
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.files import write_files
 from helpers.programs import ROOT
 from worldmodels.runtime.fingerprint import program_fingerprint
 from worldmodels.runtime.user_files import find_user_files, has_source
@@ -16,16 +17,10 @@ from worldmodels.runtime.user_files import find_user_files, has_source
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory; it is writable to `write` in."""
+    """The working directory; `write_files` may write in it."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
-
-
-def write(folder: Path, files: dict[str, str | bytes]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
 
 
 def count(*users: str) -> str:
@@ -72,7 +67,7 @@ OWN = {
 @pytest.mark.parametrize("case", OWN)
 def test_own_code_counts(case, folder):
     name, files, edited = OWN[case]
-    write(folder, files)
+    write_files(folder, files)
     before, plain = count(name), count()
     edited = folder / (edited or next(iter(files)))
     edited.write_bytes(edited.read_bytes() + b"\nY = 1\n")
@@ -83,30 +78,30 @@ def test_own_code_counts(case, folder):
 def test_comments_in_own_code_do_not_count_in_any_encoding(folder):
     for encoding in ("utf-8", "latin-1", "utf-8-sig"):
         text = f"# coding: {encoding.removesuffix('-sig')}\nX = 'ä'\n"
-        write(folder, {"b.py": text.encode(encoding)})
+        write_files(folder, {"b.py": text.encode(encoding)})
         before = count("b")
-        write(folder, {"b.py": (text + "# ä").encode(encoding)})
+        write_files(folder, {"b.py": (text + "# ä").encode(encoding)})
         assert count("b") == before
 
 
 def test_the_library_counts_where_own_code_imports_it(folder):
-    write(folder, {"b.py": "X = 1", "c.py": "from worldmodels.showing import films"})
+    write_files(folder, {"b.py": "X = 1", "c.py": "from worldmodels.showing import films"})
     library = {path.name for path in find_user_files("c").values()}
     assert {"c.py", "films.py"} <= library and "films.py" not in str(find_user_files("b"))
 
 
 def test_an_unrelated_file_does_not_count(folder):
-    write(folder, {"a/b.py": "import numpy, json, os.path", "a/plot.py": "X = 1", "json.py": "X = 1"})
+    write_files(folder, {"a/b.py": "import numpy, json, os.path", "a/plot.py": "X = 1", "json.py": "X = 1"})
     before = count("a.b")
-    write(folder, {"a/plot.py": "X = 2", "json.py": "X = 2"})
+    write_files(folder, {"a/plot.py": "X = 2", "json.py": "X = 2"})
     assert count("a.b") == before
 
 
 def test_the_same_package_elsewhere_counts_the_same(folder, tmp_path, monkeypatch):
     files = {"a/__init__.py": "import b", "a/c/d.py": "X = 1", "b.py": "X = 2"}
-    write(folder, files)
+    write_files(folder, files)
     before = count("a")
-    write(tmp_path / "moved", files)
+    write_files(tmp_path / "moved", files)
     monkeypatch.chdir(tmp_path / "moved")
     assert count("a") == before
     (tmp_path / "moved/a/c").rename(tmp_path / "moved/a/e")
@@ -115,7 +110,7 @@ def test_the_same_package_elsewhere_counts_the_same(folder, tmp_path, monkeypatc
 
 def test_a_file_that_cannot_be_read_counts_as_empty(folder):
     """As the links do that Emacs leaves beside a file that is being edited, and a link to nowhere."""
-    write(folder, {"a/__init__.py": ""})
+    write_files(folder, {"a/__init__.py": ""})
     before = count("a")
     (folder / "a/.#b.py").symlink_to("somebody@somewhere")
     assert count("a") == before
@@ -124,12 +119,12 @@ def test_a_file_that_cannot_be_read_counts_as_empty(folder):
 
 
 def test_a_linked_folder_of_a_package_counts(folder, tmp_path):
-    write(folder, {"a/__init__.py": ""})
-    write(tmp_path, {"elsewhere/b.py": "X = 1"})
+    write_files(folder, {"a/__init__.py": ""})
+    write_files(tmp_path, {"elsewhere/b.py": "X = 1"})
     (folder / "a/linked").symlink_to(tmp_path / "elsewhere")
     (folder / "a/itself").symlink_to(folder / "a")
     before = count("a")
-    write(tmp_path, {"elsewhere/b.py": "X = 2"})
+    write_files(tmp_path, {"elsewhere/b.py": "X = 2"})
     assert count("a") != before
 
 
@@ -147,24 +142,24 @@ class Hook:
 
 def test_an_editable_install_counts(folder, tmp_path, monkeypatch):
     files = {"mine/__init__.py": "from mine import more", "mine/more.py": "X = 1", "yours/__init__.py": "import hooked"}
-    write(tmp_path / "src", files | {"hooked/__init__.py": "X = 1"})
+    write_files(tmp_path / "src", files | {"hooked/__init__.py": "X = 1"})
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Hook("hooked", tmp_path / "src/hooked")])
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "src")])  # as a .pth file does
     for name, edited in (("mine", "mine/more.py"), ("hooked", "hooked/__init__.py"), ("yours", "hooked/__init__.py")):
         before = count(name)
-        write(tmp_path / "src", {edited: f"X = {name!r}"})
+        write_files(tmp_path / "src", {edited: f"X = {name!r}"})
         assert count(name) != before and has_source(name)
 
 
 def test_an_installed_package_counts_where_it_is_named(folder, tmp_path, monkeypatch):
     site = tmp_path / "lib/site-packages"
-    write(site, {"theirs/__init__.py": "import helper", "helper.py": "X = 1"})
-    write(folder, {"b.py": "import theirs"})
+    write_files(site, {"theirs/__init__.py": "import helper", "helper.py": "X = 1"})
+    write_files(folder, {"b.py": "import theirs"})
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
     named, imported = count("theirs"), count("b")
-    write(site, {"helper.py": "X = 2"})
+    write_files(site, {"helper.py": "X = 2"})
     assert (count("theirs"), count("b")) == (named, imported)
-    write(site, {"theirs/__init__.py": "import helper, os"})
+    write_files(site, {"theirs/__init__.py": "import helper, os"})
     assert count("theirs") != named and count("b") == imported
 
 
@@ -182,7 +177,7 @@ def test_an_archive_counts(folder, tmp_path, monkeypatch):
 def test_a_module_without_a_source_counts(folder):
     digests = {count()}
     for text in ("X = 1", "X = 2"):
-        write(folder, {"b.py": text})
+        write_files(folder, {"b.py": text})
         py_compile.compile("b.py", "b.pyc", invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
         (folder / "b.py").unlink()
         digests.add(count("b"))
@@ -190,7 +185,7 @@ def test_a_module_without_a_source_counts(folder):
 
 
 def test_what_has_no_source_is_known(folder):
-    write(folder, {"a/b.py": "X = 1", "empty/notes.txt": "", "c/__init__.py": ""})
+    write_files(folder, {"a/b.py": "X = 1", "empty/notes.txt": "", "c/__init__.py": ""})
     actual = {name: has_source(name) for name in (
         "a.b", "a.c", "a", "empty", "nowhere", "c", "c.d:E", "json",
         "worldmodels.models.vae:ConvVAE", "worldmodels.none:V",
