@@ -34,7 +34,7 @@ else:
     include: "rules/vae.smk"
     include: "rules/latents.smk"
     include: "rules/mdrnn.smk"
-    include: "rules/ctrl.smk"
+    include: "rules/dream_ctrl.smk" if DREAMS else "rules/ctrl.smk"
     include: "rules/evaluate.smk"
     include: "rules/figures.smk"
     include: "rules/ablation.smk"

@@ -26,7 +26,8 @@ from worldmodels.playing.agent import load_agent
 from worldmodels.playing.workers import start_player
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import CandidatePlayer, Evaluator, share_cores
+from worldmodels.search.environment_player import EnvironmentPlayer
+from worldmodels.search.evaluator import Evaluator, share_cores
 
 ENV = EnvConfig()
 TRACKS = count(10_000)  # Every measurement plays a track of its own.
@@ -60,7 +61,7 @@ def draw_population(logdir: str, sigma: float) -> np.ndarray:
 def player_pool(logdir: str, config: WMControllerConfig, device: str, cores: int) -> Iterator[Executor]:
     """Yield started workers that share the cores as in training."""
     workers, threads = share_cores(cores, config)
-    load = CandidatePlayer.load, logdir, ENV, choose_backend(ENV), config, device, threads
+    load = EnvironmentPlayer.load, logdir, ENV, choose_backend(ENV), config, device, threads
     with worker_pool(workers, start_player, *load) as pool:
         list(pool.map(abs, range(100)))  # This starts the workers.
         yield pool

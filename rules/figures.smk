@@ -191,7 +191,7 @@ JOBS = [
     "train_vae",
     *(["encode_latents"] if PRECOMPUTED else []),
     "train_mdrnn",
-    "train_controller",
+    "train_controller_in_dream" if DREAMS else "train_controller",
     *(f"evaluate_shard_{shard}" for shard in TEST_SHARDS),
     "evaluate",
 ]

@@ -18,7 +18,7 @@ if "mdrnn" not in SHARED:
     include: "mdrnn.smk"
 
 
-include: "ctrl.smk"
+include: "dream_ctrl.smk" if DREAMS else "ctrl.smk"
 include: "evaluate.smk"
 
 

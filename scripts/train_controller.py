@@ -20,7 +20,7 @@ from worldmodels.runtime.settings import RESULT
 from worldmodels.runtime.workers import check_mpi_ranks
 from worldmodels.storage.checkpoints import write_best
 from worldmodels.storage.files import claim_folder
-from worldmodels.training.controller import train_controller
+from worldmodels.training.controller_in_environment import train_controller_in_environment
 
 
 def main(args: Namespace) -> None:
@@ -37,7 +37,7 @@ def main(args: Namespace) -> None:
     flags = (role_flags(env, (RESULT,)), role_flags(config, (RESULT,)))
     user_modules = (env.modules | user_network_of(f"{run.logdir}/vae/best.tar")).values()
     identity = state_identity(run.seed, *flags, package_versions(backend), *digests, user_modules=user_modules)
-    best = train_controller(env, backend, config, run.seed, identity, run.device, args.threads)
+    best = train_controller_in_environment(env, backend, config, run.seed, identity, run.device, args.threads)
     write_best(folder, best, origin=origin)
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/best.tar",

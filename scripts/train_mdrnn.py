@@ -68,7 +68,8 @@ def main(args: Namespace) -> None:
     digests = [file_digest(file) for file in (weights, *data.files)]
     identity = state_identity(run.seed, memory_gb, flags, *digests, user_modules=user_network_of(weights).values())
     result = train_mdrnn(data.train, data.test, config, run.seed, identity, device, None if precomputed else vae)
-    best, history = result["best"] | {"vae": file_digest(weights)}, result["history"]
+    starts = data.train.dream_starts() if precomputed else data.train.dream_starts(vae)
+    best, history = result["best"] | starts | {"vae": file_digest(weights)}, result["history"]
     write_best(folder, best, history, origin)
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/best.tar",

@@ -44,6 +44,9 @@ WHOLE_SHARD = rf"(?!{SHARDS[-1]})\d{{5}}" if LAST_SIZE else r"\d{5}"
 AGENT_DRIVES = needs_agent(CONFIG.rollouts)
 COLLECT = "collect_agent_rollouts" if AGENT_DRIVES else "collect_rollouts"
 
+# Whether C learns in M's dreams.
+DREAMS = CONFIG.ctrl.world == "dream"
+
 # ---- Products of the stages, without endings: a large file, and a small .json that holds its digest
 
 V = f"{LOGDIR}/vae/best"

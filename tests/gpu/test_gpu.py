@@ -22,7 +22,8 @@ from worldmodels.playing.workers import start_player
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig, WMMDNRNNConfig
 from worldmodels.runtime.log import log
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import CandidatePlayer, Evaluator
+from worldmodels.search.environment_player import EnvironmentPlayer
+from worldmodels.search.evaluator import Evaluator
 from worldmodels.training.graphed_step import GraphedStep
 from worldmodels.training.mdrnn import MDRNNLearner
 from worldmodels.training.vae import VAELearner
@@ -183,7 +184,7 @@ def test_the_gpu_drives_as_the_cpu(tiny_run):
     candidates = mean + 0.05 * np.random.default_rng(1).standard_normal((8, len(mean)))
     actual = []
     for device in ("cpu", "cuda"):
-        load = (CandidatePlayer.load, str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
+        load = (EnvironmentPlayer.load, str(tiny_run), EnvConfig(), choose_backend(EnvConfig()), ctrl, device, 1)
         with worker_pool(2, start_player, *load) as pool:
             evaluator = Evaluator(pool, ctrl.lanes)
             actual.append(evaluator.collect(evaluator.submit(candidates, list(range(8)))))

@@ -247,7 +247,8 @@ READERS = [
         since("train_controller"),
         "playing/episodes playing/graphed_function search/base search/cma_es search/gradient",
     ),
-    (since("train_controller"), "search/evaluator training/controller training/search_loop training/tracks"),
+    (since("train_controller"), "search/evaluator search/environment_player search/candidates training/controller"),
+    (since("train_controller"), "training/controller_in_environment training/search_loop training/tracks"),
     (since("train_controller"), "training/history playing/workers"),
     (since("evaluate"), "playing/evaluation playing/scores"),
     (PLOTS, "showing/figures"),
@@ -259,6 +260,7 @@ READERS = [
     (FILMS | {"plot_mdrnn"}, "playing/dreams"),
     (FILMS | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
     (set(), "data/agent_policy"),  # no agent drives
+    (set(), "playing/dream_episodes search/dream_player training/controller_in_dream"),  # C learns in the environment
 ]
 MODULES = {name: stale for stale, names in READERS for name in names.split()}
 LIBRARY = [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in sorted(PACKAGE.rglob("*.py"))]

@@ -19,7 +19,7 @@ from worldmodels.playing.workers import run_with_player, start_player
 from worldmodels.runtime.config import WMControllerConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.workers import worker_pool
-from worldmodels.search.evaluator import CandidatePlayer
+from worldmodels.search.environment_player import EnvironmentPlayer
 from worldmodels.storage.checkpoints import write_best
 
 
@@ -73,8 +73,8 @@ def test_worker_closes_its_environments_as_it_ends(dots, logdir, stage):
     env = dot(**SIMULATOR)
     if stage == "ctrl":
         config = WMControllerConfig(env_name=env.id, squash=[], stall_limit=0)
-        load = CandidatePlayer.load, logdir, env, "gymnasium", config, "cpu", 1
-        task = CandidatePlayer.evaluate, np.zeros((2, 75)), [5, 6]
+        load = EnvironmentPlayer.load, logdir, env, "gymnasium", config, "cpu", 1
+        task = EnvironmentPlayer.evaluate, np.zeros((2, 75)), [5, 6]
     else:
         load = AgentPlayer.load, logdir, env, "cpu"
         task = (AgentPlayer.play, [5, 6]) if stage == "evaluate" else (replay_episode, 5)

@@ -19,6 +19,8 @@ import torch
 from worldmodels.data.datasets import EpisodeGroup, RolloutDataset
 from worldmodels.data.episodes import split_files
 from worldmodels.data.latents import LATENT_KEYS
+from worldmodels.models.encoding import encode
+from worldmodels.models.vae import VAE
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.npz import read_npz
 
@@ -146,6 +148,14 @@ class LatentSequenceDataset(SequenceCounts, torch.utils.data.Dataset):
         """Standard deviation of the rewards."""
         return float(self.arrays["rewards"].std(correction=0))
 
+    def dream_starts(self) -> dict[str, Any]:
+        """Return what dreams need to know of the episodes, see SequenceDataset.dream_starts."""
+        starts = torch.from_numpy(self.offsets[:-1])
+        return {
+            "first_latents": {"mu": self.arrays["latents"][starts], "logsigma": self.arrays["logsigmas"][starts]},
+            "terminals": int(self.arrays["terminals"].sum()),
+        }
+
     @property
     def action_size(self) -> int:
         """A."""
@@ -224,6 +234,21 @@ class SequenceDataset(SequenceCounts, RolloutDataset):
     def reward_scale(self) -> float:
         """Standard deviation of the rewards in memory."""
         return float(self.group.rewards.std())
+
+    def dream_starts(self, vae: VAE) -> dict[str, Any]:
+        """Return what dreams need to know of the episodes.
+
+        Returns:
+            first_latents: mu and logsigma (E, n) float32 of the episodes' first frames, where dreams start.
+            terminals: the number of episodes that the environment ended.
+        """
+        frames, terminals = [], 0.0
+        for group in self.groups(np.random.default_rng(0)):
+            frames.append(group.observations[group.offsets[:-1]])
+            terminals += float(group.terminals.sum())
+        codes = [encode(vae, batch) for batch in torch.from_numpy(np.concatenate(frames)).split(256)]
+        mu, logsigma = (torch.cat(tensors).cpu().clone() for tensors in zip(*codes))
+        return {"first_latents": {"mu": mu, "logsigma": logsigma}, "terminals": int(terminals)}
 
     @property
     def action_size(self) -> int:

@@ -12,6 +12,7 @@ __getattr__, __all__ = lazily(
         "episodes": ["play_episodes"],
         "evaluation": ["AgentPlayer", "evaluate"],
         "workers": ["run_with_player", "start_player"],
+        "dream_episodes": ["play_dreams"],
         "dreams": ["dream", "sample_latent"],
     },
 )

@@ -18,7 +18,29 @@ def sample_latent(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Draw the next latent from M's mixture at a temperature tau (paper, appendix A.2 and section 4.4).
+    """Draw the next latent from M's mixture with random numbers of a generator, see choose_latent.
+
+    Args:
+        mus, sigmas, logpi, temperature: see choose_latent.
+        generator: of the random numbers; None: torch's own.
+
+    Returns:
+        z (..., n).
+    """
+    uniform = torch.rand(logpi.shape[:-1], generator=generator, device=mus.device)
+    normal = torch.randn((*logpi.shape[:-1], mus.shape[-1]), generator=generator, device=mus.device)
+    return choose_latent(mus, sigmas, logpi, temperature, uniform, normal)
+
+
+def choose_latent(
+    mus: torch.Tensor,
+    sigmas: torch.Tensor,
+    logpi: torch.Tensor,
+    temperature: float,
+    uniform: torch.Tensor,
+    normal: torch.Tensor,
+) -> torch.Tensor:
+    """Return the next latent of M's mixture at a temperature tau (paper, appendix A.2 and section 4.4).
 
     The logits of pi are divided by tau, and sigma is multiplied by sqrt(tau).
 
@@ -28,7 +50,8 @@ def sample_latent(
         logpi: (..., K), log weights.
         temperature: tau. 1 is M's own distribution. A higher one makes a less certain world. 0 gives the mean of the
             most likely Gaussian.
-        generator: of the random numbers; None: torch's own.
+        uniform: (...), uniform random numbers in [0, 1), which choose the Gaussians.
+        normal: (..., n), standard normal random numbers.
 
     Returns:
         z (..., n).
@@ -36,12 +59,12 @@ def sample_latent(
     if temperature == 0:
         chosen = logpi.argmax(-1)
     else:
-        pi = (logpi / temperature).softmax(-1)
-        chosen = torch.multinomial(pi.flatten(0, -2), 1, generator=generator).view(logpi.shape[:-1])
+        # The last Gaussian is chosen where no sum exceeds the number, also if the sums end below 1 by rounding.
+        sums = (logpi / temperature).softmax(-1)[..., :-1].cumsum(-1)
+        chosen = (sums <= uniform[..., None]).sum(-1)
     index = chosen[..., None, None].expand(*chosen.shape, 1, mus.shape[-1])
     mu, sigma = (tensor.gather(-2, index).squeeze(-2) for tensor in (mus, sigmas))
-    noise = torch.randn(mu.shape, generator=generator, device=mu.device)
-    return mu + sigma * math.sqrt(temperature) * noise
+    return mu + sigma * math.sqrt(temperature) * normal
 
 
 @dataclass

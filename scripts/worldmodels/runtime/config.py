@@ -19,6 +19,7 @@ from worldmodels.runtime.settings import BUDGET, COUNT, RUNTIME, Section, elsewh
 
 # CarRacing-v3 has other actions with these arguments, which its defaults do not suit.
 DISCRETE = {"continuous": False}
+LANES = {"environment": 16, "dream": 64}  # in which a worker steps episodes, by ctrl.world
 POLICY_NAMES = ("random", "brownian", "ou", "agent")
 
 # Help texts of settings that V's and M's training share.
@@ -70,6 +71,12 @@ class EnvConfig(Section):
         low=1,
     )
     width: int = setting(64, "Width of the frames that V sees, pixels. ConvVAE takes the same sizes.", low=1)
+    crop: list[int] = setting(
+        [],
+        "Pixels that are cut off the environment's pictures before they are resized: [top, bottom, left, right]. "
+        "[]: none.",
+        low=0,
+    )
     grey: bool = setting(False, "Frames in grey: one channel instead of three.")
     frame_skip: int = setting(
         1, "How many steps of the environment an action lasts. The workflow counts each action as one step.", low=1
@@ -106,6 +113,11 @@ class EnvConfig(Section):
         low=0,
         role=RUNTIME,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.crop) not in (0, 4):
+            raise UserError(f"env.crop: expected [top, bottom, left, right] or [], found {self.crop}")
 
     @property
     def modules(self) -> dict[str, str]:
@@ -299,6 +311,18 @@ class WMControllerConfig(Section):
     """C, the controller, by CMA-ES."""
 
     section = "ctrl"
+    world: str = setting(
+        "environment",
+        "Where the candidates are evaluated and the mean is validated. environment: in the environment. "
+        "dream: in M's dreams. The official test is always in the environment.",
+        choices=("environment", "dream"),
+    )
+    temperature: float = setting(
+        1.0,
+        "Temperature of the dreams. The logits of the mixture are divided by it, and sigma is multiplied by its square "
+        "root. 1: as M predicts. More: a less certain world. 0: no randomness.",
+        low=0.0,
+    )
     latent_size: int = elsewhere(32, "V's checkpoint (set vae.latent_size)")
     hidden_size: int = elsewhere(256, "M's checkpoint (set mdrnn.hidden_size)")
     action_size: int = elsewhere(3, "M's checkpoint")
@@ -358,7 +382,9 @@ class WMControllerConfig(Section):
         {}, "Options of pycma that shape CMA-ES, as {CMA_diagonal: true}. docs/extending.md lists them."
     )
     num_generations: int = setting(1000, "Most generations.", low=1, role=BUDGET)
-    max_env_steps: int = setting(1000000, "Most environment steps. 0: no limit.", low=0, role=BUDGET)
+    max_env_steps: int = setting(
+        1000000, "Most steps of the environment or of dreams, see world. 0: no limit.", low=0, role=BUDGET
+    )
     target_return: float = suited(
         {"CarRacing-v3": 950.0}, None, "Stop once the validated mean return reaches this return.", role=BUDGET
     )
@@ -380,7 +406,10 @@ class WMControllerConfig(Section):
         low=0,
     )
     lanes: int = setting(
-        16, "Episodes that a worker steps side by side as one batch. A worker gets at least this many episodes.", low=1
+        0,
+        "Episodes that a worker steps side by side as one batch. A worker gets at least this many episodes. "
+        "0: 16 in the environment, 64 in dreams.",
+        low=0,
     )
     workers: str = setting(
         "processes",
@@ -395,6 +424,7 @@ class WMControllerConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.lanes = self.lanes or LANES[self.world]
         check_cma(self.cma, self.pop_size)
         if self.hard_share and not self.common_tracks:
             raise UserError(f"ctrl.hard_share: expected 0 where common_tracks is off, found {self.hard_share:g}")

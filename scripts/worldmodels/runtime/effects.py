@@ -86,6 +86,7 @@ def idle_in_ctrl(ctrl: WMControllerConfig, loaded: types.SimpleNamespace) -> dic
 
     samples_are_constant = never(ctrl.sample_growth)
     return {
+        "temperature": ctrl.world != "dream",
         "sample_growth": samples_are_constant,
         "hard_share": samples_are_constant and not int(ctrl.hard_share * ctrl.n_samples),
         "ascent_after": never(ctrl.ascent_after * ctrl.n_samples),

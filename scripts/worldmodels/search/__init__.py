@@ -13,5 +13,7 @@ __getattr__, __all__ = lazily(
         "cma_es": ["CMAES"],
         "gradient": ["EvolutionStrategiesGradient"],
         "evaluator": ["CandidatePlayer", "Evaluator"],
+        "environment_player": ["EnvironmentPlayer"],
+        "dream_player": ["DreamPlayer"],
     },
 )

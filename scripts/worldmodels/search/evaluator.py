@@ -2,92 +2,26 @@
 
 import math
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import torch
 
-from worldmodels.envs.instances import Instances
-from worldmodels.envs.lanes import make_lanes
-from worldmodels.models.controller import ManyControllers
-from worldmodels.models.load_controller import make_controller
-from worldmodels.playing.agent import Squash, WorldModel, load_world_model
-from worldmodels.playing.episodes import play_episodes
-from worldmodels.playing.workers import run_with_player
-from worldmodels.runtime.config import EnvConfig, WMControllerConfig
-from worldmodels.runtime.devices import worker_device
+from worldmodels.playing.workers import Player, run_with_player
+from worldmodels.runtime.config import WMControllerConfig
 
 Result = tuple[np.ndarray, np.ndarray]  # returns (B,), lengths (B,)
 
 
-@dataclass
-class CandidatePlayer:
-    """V, M and the environments in which a worker process plays episodes of candidate controllers."""
-
-    world: WorldModel
-    env: EnvConfig
-    backend: str
-    config: WMControllerConfig
-    squash: Squash
-    threads: int = 1  # that step EnvPool's environments
-    instances: Instances | None = None  # gymnasium's environments; EnvPool needs none
-
-    @classmethod
-    def load(
-        cls,
-        number: int,
-        logdir: str,
-        env: EnvConfig,
-        backend: str,
-        config: WMControllerConfig,
-        device: str,
-        threads: int,
-    ) -> "CandidatePlayer":
-        """Load V and M of <logdir>, and make the first environment.
-
-        Args:
-            number: of the worker. It chooses the GPU if there are several.
-            threads: step EnvPool's environments.
-
-        Raises:
-            UserError: a network is missing or damaged, or does not suit the environment.
-        """
-        world = load_world_model(logdir, worker_device(device, number))
-        instances = Instances(env)
-        squash = world.squash(config.squash, instances.space)
-        if backend == "envpool":
-            instances.close()  # only its action space was needed
-        return cls(world, env, backend, config, squash, threads, instances)
+class CandidatePlayer(Player, Protocol):
+    """A worker's player that evaluates candidates, in the environment or in M's dreams."""
 
     def evaluate(self, parameters: np.ndarray, seeds: list[int]) -> Result:
-        """Play one episode per candidate controller.
+        """Return the result of one episode per candidate: parameters (B, P), and seeds (B,) of the episodes."""
 
-        Args:
-            parameters: (B, P), one controller per row.
-            seeds: (B,) of the episodes.
 
-        Returns:
-            returns (B,) float64 and lengths (B,) int64.
-        """
-        weights = torch.as_tensor(parameters, dtype=torch.float32, device=self.world.device)
-        controllers = ManyControllers(weights, make_controller(self.config.to_dict(), self.world.cell))
-
-        def policy(rows: np.ndarray | slice, **features: torch.Tensor) -> torch.Tensor:
-            return self.squash(controllers.act(rows, **features))
-
-        lanes = make_lanes(self.env, self.backend, seeds, self.threads, self.instances)
-        # In gymnasium env.instances may have episodes wait. A row for each of them keeps the bits the same.
-        width = len(seeds) if self.backend == "gymnasium" else 0
-        try:
-            limits = self.config.time_limit, self.config.stall_limit
-            return play_episodes(self.world, lanes, policy, *limits, features=self.config.features, width=width)
-        finally:
-            lanes.close()
-
-    def close(self) -> None:
-        """Close the environments."""
-        if self.instances:
-            self.instances.close()
+def evaluate(player: CandidatePlayer, parameters: np.ndarray, seeds: list[int]) -> Result:
+    """Return player.evaluate(parameters, seeds)."""
+    return player.evaluate(parameters, seeds)
 
 
 def share_cores(cores: int, config: WMControllerConfig) -> tuple[int, int]:
@@ -123,9 +57,7 @@ class Evaluator:
                 jobs.append(Future())
                 jobs[-1].set_result(known[number])
             else:
-                jobs.append(
-                    self.pool.submit(run_with_player, CandidatePlayer.evaluate, parameters[piece], seeds[piece])
-                )
+                jobs.append(self.pool.submit(run_with_player, evaluate, parameters[piece], seeds[piece]))
         return jobs
 
     @staticmethod

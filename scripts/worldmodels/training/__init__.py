@@ -11,6 +11,8 @@ __getattr__, __all__ = lazily(
         "vae": ["train_vae"],
         "mdrnn": ["train_mdrnn"],
         "controller": ["train_controller"],
+        "controller_in_environment": ["train_controller_in_environment"],
+        "controller_in_dream": ["train_controller_in_dream"],
         "early_stopping": ["EarlyStopping"],
         "loop": ["TrainingLoop"],
     },

@@ -23,7 +23,7 @@ from worldmodels.runtime.config import EnvConfig, RolloutsConfig, WMControllerCo
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import role_flags
 from worldmodels.runtime.program import make_parser
-from worldmodels.search.evaluator import CandidatePlayer
+from worldmodels.search.environment_player import EnvironmentPlayer
 from worldmodels.storage.files import read_json
 
 
@@ -241,7 +241,7 @@ def evaluate(world: WorldModel, env: EnvConfig, pieces: int = 1) -> list[bytes]:
     instances = Instances(env)
     squash = Squash([], instances.space, world.device)
     config = WMControllerConfig(env_name=env.id, stall_limit=0)
-    player = CandidatePlayer(world, env, "gymnasium", config, squash, instances=instances)
+    player = EnvironmentPlayer(world, env, "gymnasium", config, squash, instances=instances)
     parameters = np.random.default_rng(1).normal(size=(5, 3 * 25))
     results = []
     for _ in range(pieces):

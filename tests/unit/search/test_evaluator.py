@@ -12,7 +12,8 @@ from worldmodels.models.encoding import encode
 from worldmodels.playing.agent import Squash, WorldModel
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
 from worldmodels.runtime.devices import worker_device
-from worldmodels.search.evaluator import CandidatePlayer, share_cores
+from worldmodels.search.environment_player import EnvironmentPlayer
+from worldmodels.search.evaluator import share_cores
 
 CPU = torch.device("cpu")
 
@@ -29,9 +30,9 @@ def test_stacked_controllers_act_as_each_would(world, monkeypatch):
     fake_step = fake.step
     fake.step = lambda lanes, actions: (asked.append(actions.copy()), fake_step(lanes, actions))[1]
     fake.close = lambda: None
-    monkeypatch.setattr("worldmodels.search.evaluator.make_lanes", lambda *args: fake)
+    monkeypatch.setattr("worldmodels.search.environment_player.make_lanes", lambda *args: fake)
     squash = Squash(["tanh"], SPACE, CPU)
-    player = CandidatePlayer(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
+    player = EnvironmentPlayer(world, EnvConfig(), "gymnasium", WMControllerConfig(stall_limit=0), squash)
     player.evaluate(np.stack([flatten_parameters(c) for c in controllers]), [1, 2, 3])
     frames = FakeLanes([[0.0]] * 3).reset()
     z, _ = encode(world.vae, torch.from_numpy(frames))

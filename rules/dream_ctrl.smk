@@ -1,0 +1,50 @@
+# C: the controller, by CMA-ES in M's dreams: in place of rules/ctrl.smk with ctrl.world: dream.
+# consumes: V, M
+# produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
+
+import shutil
+
+# Workers are processes of the job, or the ranks of an MPI job: a rank that asks and a rank for each worker, with a core
+# each, on any nodes.
+MPI = CONFIG.ctrl.workers == "mpi"
+MPI_RESOURCES = {
+    "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",
+    "tasks": CONFIG.ctrl.max_workers + 1,
+    "mem_mb_per_cpu": growing(1000),
+}
+
+
+rule train_controller_in_dream:
+    """Train C, the controller, by CMA-ES in M's dreams."""
+    input:
+        models=ancient([f"{V}.tar", f"{M}.tar"]),
+        summaries=[f"{V}.json", f"{M}.json"],
+    output:
+        weights=f"{C}.tar",
+        summary=f"{C}.json",
+        history=f"{LOGDIR}/ctrl/history.csv",
+    log:
+        f"{LOGDIR}/logs/train_controller_in_dream.log",
+    benchmark:
+        f"{LOGDIR}/benchmarks/train_controller_in_dream.tsv"
+    conda:
+        "../envs/play.yaml"
+    threads: 1 if MPI else CONFIG.ctrl.max_workers
+    resources:
+        **(MPI_RESOURCES if MPI else {}),
+        mem_mb=playing_memory,
+        runtime=growing(1440),
+    params:
+        **PROGRAMS,
+        options=options(CONFIG.env, CONFIG.ctrl),
+        code=code("train_controller_in_dream.py", ENV_MODULES),
+        runtime=runtime(CONFIG.env, CONFIG.ctrl),
+        launcher=lambda wildcards, resources: (
+            f"{resources.mpi} -n {resources.tasks}" if MPI else ""
+        ),
+        mpi_pool=uncompared("-m mpi4py.futures" if MPI else ""),
+    shell:
+        "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller_in_dream.py"
+        " {params.options} {params.runtime}"
+        " --log {log:q} --threads {threads}"
+        " --origin options={params.options:q} code={params.code}"
