@@ -38,6 +38,7 @@ else:
     include: "rules/evaluate.smk"
     include: "rules/figures.smk"
     include: "rules/ablation.smk"
+    include: "rules/temperatures.smk"
 
 
 rule all:

@@ -2,7 +2,9 @@
 # consumes: this run, whose rollouts, V, latents and M the variants share, and whose own agent is the one called full
 # produces: <logdir>/ablation/<variant>, a run's folder each; <logdir>/ablation/ablation.json, .md and .png
 
-for name in ablation.VARIANTS:
+from worldmodels.workflow.variants import variant_config
+
+for name, changes in ablation.VARIANTS.items():
     variant = f"ablation_{name}"
     variant_ = f"{variant}_"  # the prefix of the variant's rules: `as variant_*` below
 
@@ -11,7 +13,7 @@ for name in ablation.VARIANTS:
         snakefile:
             "variant.smk"
         config:
-            ablation.variant_config(config, name, LOGDIR, DATA_DIR)
+            variant_config(config, changes, f"{LOGDIR}/ablation/{name}", DATA_DIR)
 
     # One job plays the test of a variant.
     use rule * from variant exclude evaluate_shard as variant_*

@@ -42,3 +42,9 @@ rule ablation:
     """Train and test the variants of the ablation, and compare them with the agent."""
     input:
         multiext(f"{LOGDIR}/ablation/ablation", ".json", ".md", ".png"),
+
+
+rule temperatures:
+    """Train C in dreams of several temperatures, test each C, and compare the scores in the dream and out of it."""
+    input:
+        multiext(f"{LOGDIR}/temperatures/temperatures", ".json", ".md", ".png"),

@@ -1,5 +1,5 @@
-# A variant of the ablation: the run's rules for M, C and the test, in <logdir>/ablation/<variant> and with a changed
-# configuration. What the variant shares with the run is linked into its folder.
+# A variant of a run: the run's rules for M, C and the test, with a changed configuration and in a folder of its own, as
+# <logdir>/ablation/<variant>. What the variant shares with the run is linked into its folder.
 
 from pathlib import Path
 

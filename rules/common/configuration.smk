@@ -14,9 +14,9 @@ from worldmodels.runtime.config import needs_agent
 from worldmodels.workflow import configuration
 from worldmodels.workflow import snakemake_internals as internals
 
-# A run of a sweep and a variant of the ablation are modules. They inherit the configuration of the main workflow.
+# A run of a sweep and a variant of a run are modules. They inherit the configuration of the main workflow.
 IS_MODULE = config.pop("inherited", False)
-CONFIG, SEEDS = configuration.load(workflow, config, IS_MODULE)
+CONFIG, SEEDS, TEMPERATURES = configuration.load(workflow, config, IS_MODULE)
 LOGDIR = CONFIG.logdir
 DATA_DIR = CONFIG.data_dir
 

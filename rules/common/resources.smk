@@ -1,6 +1,6 @@
 # What jobs ask for: memory in MB, time in minutes, and what a profile says of a stage.
 
-from worldmodels.workflow import ablation
+from worldmodels.workflow import ablation, temperatures
 from worldmodels.workflow.resources import (
     collecting_memory,
     frame_memory,
@@ -16,9 +16,16 @@ LATENTS_MB = latents_memory(CONFIG)
 
 if not IS_MODULE:
     # What a profile says of a rule holds for the last, smaller shard, for the runs of a sweep and for the variants of
-    # the ablation.
+    # a run.
     runs = ["", *(f"seed_{seed}_" for seed in SEEDS)]
-    variants = ["", *(f"ablation_{name}_" for name in ablation.VARIANTS)]
+    variants = [
+        "",
+        *(f"ablation_{name}_" for name in ablation.VARIANTS),
+        *(
+            f"{temperatures.rule_prefix(name)}_"
+            for name in temperatures.variants(TEMPERATURES)
+        ),
+    ]
     internals.extend_profile(
         workflow,
         same={

@@ -228,6 +228,7 @@ PROGRAMS = {
     "replay_episodes": {"replay_episodes", "plot_evaluation"}, "plot_evaluation": {"plot_evaluation"},
     "plot_run": {"plot_run"},
     "collect_agent_rollouts": set(), "compare_agents": set(), "compare_runs": set(),  # not in the smoke run
+    "compare_temperatures": set(),  # nor is this
 }  # fmt: skip
 FILMS = {"dream", "replay_episodes", "plot_evaluation"}
 # What an edit makes stale -> the modules of the library.

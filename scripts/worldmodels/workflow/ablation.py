@@ -5,7 +5,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from worldmodels.workflow.configuration import inherit
 from worldmodels.workflow.controller_check import check_against_earlier_rollouts
 
 # Variant -> what its configuration changes.
@@ -14,21 +13,6 @@ VARIANTS: dict[str, dict] = {
     "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
     "random_m": {"mdrnn": {"num_epochs": 0}},
 }
-
-
-def variant_config(config: dict, name: str, logdir: str, data_dir: str) -> dict:
-    """Return the configuration of a variant. One job plays its test.
-
-    The key `shared` names the stages whose products the variant shares with the run.
-
-    Args:
-        config: Snakemake's object of this name.
-        logdir: of the run; the variant's is <logdir>/ablation/<name>.
-        data_dir: of the run, whose rollouts the variant shares.
-    """
-    places = {"logdir": f"{logdir}/ablation/{name}", "data_dir": data_dir}
-    shared = [stage for stage in ("vae", "latents", "mdrnn") if stage not in VARIANTS[name]]
-    return inherit(config, {**VARIANTS[name], **places, "evaluate": {"shards": 1}, "shared": shared})
 
 
 def variant_tests(workflow: Any, config: types.SimpleNamespace, summary: str) -> Callable:

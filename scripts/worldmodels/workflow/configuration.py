@@ -14,6 +14,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.loading import agent_network, load_config
 from worldmodels.runtime.user_files import has_source
 from worldmodels.workflow import snakemake_internals as internals
+from worldmodels.workflow import temperatures
 
 AGENT_STAGES = ("vae", "mdrnn", "ctrl")
 
@@ -27,7 +28,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"config: {error}")
 
 
-def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int]]:
+def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int], list[float]]:
     """Check the configuration.
 
     Args:
@@ -36,7 +37,8 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         is_module: whether `config` is inherited from the main workflow. It is then taken as it is.
 
     Returns:
-        The checked configuration (runtime.loading.load_config), and the seeds of a sweep, [] for a single run.
+        The checked configuration (runtime.loading.load_config), the seeds of a sweep ([] for a single run), and the
+        temperatures of the dreams in which `snakemake temperatures` trains C.
     """
     with one_line_errors():
         if not is_module:
@@ -46,7 +48,9 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         seeds = config.pop("seeds", [])
         if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise UserError(f"seeds: expected a list of numbers of at least 0, found {seeds!r}")
-        return load_config(config), seeds
+        checked = temperatures.read_temperatures(config.get("temperatures", temperatures.PAPER))
+        # A module inherits the key, so it stays in `config`.
+        return load_config({key: value for key, value in config.items() if key != "temperatures"}), seeds, checked
 
 
 def inherit(config: dict, changes: dict) -> dict:

@@ -11,7 +11,6 @@ from pathlib import Path
 from worldmodels.runtime import locks
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.score_text import score_text
-from worldmodels.workflow.ablation import VARIANTS
 
 
 def claim_folders(folders: Iterable[str]) -> None:
@@ -79,9 +78,10 @@ def report_errors(logdir: str, seeds: list[int], started: float) -> None:
     """
     runs = {"": logdir, **{f"seed_{seed} ": f"{logdir}/seed_{seed}" for seed in seeds}}
     variants = {
-        f"{name}ablation {variant} ": f"{folder}/ablation/{variant}"
+        f"{name}{kind} {variant.name} ": str(variant)
         for name, folder in runs.items()
-        for variant in VARIANTS
+        for kind in ("ablation", "temperatures")
+        for variant in sorted(Path(folder, kind).glob("*/"))
     }
     for name, folder in {**runs, **variants}.items():
         for path in sorted(Path(folder, "logs").glob("*.log")):
