@@ -18,6 +18,7 @@ PROGRAMS = {
     "latents": True,
     "mdrnn": True,
     "controller": True,
+    "dreams": True,
     "cmaes": True,
     "evaluate": True,
     "workflow": False,

@@ -2,17 +2,6 @@
 # consumes: V, M
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
-import shutil
-
-# Workers are processes of the job, or the ranks of an MPI job: a rank that asks and a rank for each worker, with a core
-# each, on any nodes.
-MPI = CONFIG.ctrl.workers == "mpi"
-MPI_RESOURCES = {
-    "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",
-    "tasks": CONFIG.ctrl.max_workers + 1,
-    "mem_mb_per_cpu": growing(1000),
-}
-
 
 rule train_controller_in_dream:
     """Train C, the controller, by CMA-ES in M's dreams."""
@@ -34,6 +23,7 @@ rule train_controller_in_dream:
         **(MPI_RESOURCES if MPI else {}),
         mem_mb=playing_memory,
         runtime=growing(1440),
+        gpu=1,
     params:
         **PROGRAMS,
         options=options(CONFIG.env, CONFIG.ctrl),

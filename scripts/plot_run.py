@@ -32,6 +32,7 @@ STAGES = {
     "encode_latents": "latents",
     "train_mdrnn": "mdrnn",
     "train_controller": "ctrl",
+    "train_controller_in_dream": "ctrl",
     "evaluate_shard": "evaluate",
     "evaluate": "evaluate",
 }

@@ -1,5 +1,7 @@
 # What jobs ask for: memory in MB, time in minutes, and what a profile says of a stage.
 
+import shutil
+
 from worldmodels.workflow import ablation, temperatures
 from worldmodels.workflow.resources import (
     collecting_memory,
@@ -13,6 +15,15 @@ from worldmodels.workflow.resources import (
 FRAME_MB = frame_memory(CONFIG)
 LOADED_MB = loaded_memory(CONFIG)  # frames that V's training holds
 LATENTS_MB = latents_memory(CONFIG)
+
+# C's workers are processes of the job, or the ranks of an MPI job: a rank that asks and a rank for each worker, with a
+# core each, on any nodes.
+MPI = CONFIG.ctrl.workers == "mpi"
+MPI_RESOURCES = {
+    "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",
+    "tasks": CONFIG.ctrl.max_workers + 1,
+    "mem_mb_per_cpu": growing(1000),
+}
 
 if not IS_MODULE:
     # What a profile says of a rule holds for the last, smaller shard, for the runs of a sweep and for the variants of

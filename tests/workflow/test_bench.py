@@ -14,6 +14,7 @@ SMALL = {
     "latents": ["--files", 2],
     "mdrnn": ["--seconds", 0.05],
     "controller": ["--time-limit", 20],
+    "dreams": ["--time-limit", 20],
     "cmaes": [],
     "evaluate": ["--steps", 10],
     "workflow": ["--rollouts", 20, "--shard-size", 10],

@@ -50,10 +50,10 @@ def test_a_shard_records_the_actions_and_the_defaults_suit_them(tmp_path):
     "flags, message",
     [
         (["--cores", 1], "since the covariance matrix of C's 1183744 parameters takes"),
-        (["--jobs", 1], "and C's job has (mem_mb of the rule train_controller) 23.4 GB, found a full matrix"),
+        (["--jobs", 1], "and C's job has (mem_mb of the rule that trains C) 23.4 GB, found a full matrix"),
         (
             ["--jobs", 1, "--set-resources", "train_controller:mem_mb=5000"],
-            "(mem_mb of the rule train_controller) 5 GB, found a full matrix",
+            "(mem_mb of the rule that trains C) 5 GB, found a full matrix",
         ),
     ],
 )

@@ -261,7 +261,10 @@ READERS = [
     (FILMS | {"plot_mdrnn"}, "playing/dreams"),
     (FILMS | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
     (set(), "data/agent_policy"),  # no agent drives
-    (set(), "playing/dream_episodes search/dream_player training/controller_in_dream"),  # C learns in the environment
+    (
+        set(),
+        "playing/dream_episodes search/dream_player training/controller_in_dream models/mdrnn_bfloat16",
+    ),  # C learns in the environment
 ]
 MODULES = {name: stale for stale, names in READERS for name in names.split()}
 LIBRARY = [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in sorted(PACKAGE.rglob("*.py"))]

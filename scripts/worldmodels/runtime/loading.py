@@ -82,6 +82,7 @@ def check_together(loaded: types.SimpleNamespace) -> None:
     check_held_out_files(loaded)
     check_agent(loaded.rollouts, loaded.logdir)
     check_mdrnn(loaded)
+    check_dreams(loaded)
     check_vae(loaded)
     check_shards(loaded.evaluate)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", loaded.device):
@@ -114,6 +115,14 @@ def check_mdrnn(loaded: types.SimpleNamespace) -> None:
         raise UserError(f"mdrnn.seq_len: expected at most rollouts.seq_len, {longest}, found {loaded.mdrnn.seq_len}")
     if loaded.mdrnn.cell == "gru" and "c" in loaded.ctrl.features:
         raise UserError("ctrl.features: expected z, h or zh, since a GRU (mdrnn.cell) has no c, found 'zhc'")
+
+
+def check_dreams(loaded: types.SimpleNamespace) -> None:
+    """Raise UserError if C is to learn in the dreams of an M that predicts no reward."""
+    if loaded.ctrl.world != "dream":
+        return
+    if not loaded.mdrnn.include_reward:
+        raise UserError("mdrnn.include_reward: expected true, since C learns in M's dreams (ctrl.world), found false")
 
 
 def check_vae(loaded: types.SimpleNamespace) -> None:

@@ -78,7 +78,7 @@ def check_covariance(parameters: int, cma: dict, memory: float | None = None) ->
     needed = MATRICES * 8 * parameters**2
     if cma.get("CMA_diagonal") is True:
         return
-    where = "this machine has" if memory is None else "C's job has (mem_mb of the rule train_controller)"
+    where = "this machine has" if memory is None else "C's job has (mem_mb of the rule that trains C)"
     memory = memory_limit() if memory is None else memory
     if needed > memory:
         raise UserError(

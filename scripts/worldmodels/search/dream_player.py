@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
+from worldmodels.models.mdrnn_bfloat16 import Bfloat16Cell
+from worldmodels.models.precision import has_bfloat16
 from worldmodels.playing.agent import Squash, WorldModel, load_world_model
 from worldmodels.playing.dream_episodes import FirstLatents, load_first_latents, play_dreams
 from worldmodels.runtime.config import WMControllerConfig
@@ -43,6 +45,8 @@ class DreamPlayer:
             UserError: a network is missing or damaged, or does not suit the actions.
         """
         world = load_world_model(config.logdir, worker_device(device, number))
+        if has_bfloat16(world.device):
+            world.cell = Bfloat16Cell(world.cell)
         latents = load_first_latents(f"{config.logdir}/mdrnn/best.tar")
         return cls(world, latents, config, world.squash(config.squash, space), time_limit)
 

@@ -23,7 +23,8 @@ def controller_memory(workflow: Any, config: types.SimpleNamespace) -> float | N
     """
     if not internals.submits_jobs(workflow):
         return None
-    given = internals.given_memory(workflow, "train_controller")
+    rule = "train_controller_in_dream" if config.ctrl.world == "dream" else "train_controller"
+    given = internals.given_memory(workflow, rule)
     if given is None:
         given = playing_memory(None, config.ctrl.max_workers, 1)
     return given * 1e6

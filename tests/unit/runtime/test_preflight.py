@@ -65,7 +65,7 @@ def test_covariance_matrix_beyond_the_memory_raises():
     message = (
         r"ctrl.cma: expected \{CMA_diagonal: true\}.* 86016 parameters takes 444 GB of memory and %s, found a full"
     )
-    with pytest.raises(UserError, match=message % r"C's job has \(mem_mb of the rule train_controller\) 64 GB"):
+    with pytest.raises(UserError, match=message % r"C's job has \(mem_mb of the rule that trains C\) 64 GB"):
         check_covariance(86016, {}, 64e9)
     with pytest.raises(UserError, match="takes 444 GB"):
         check_covariance(86016, {"CMA_diagonal": 100}, 64e9)  # a full matrix from generation 101 on
