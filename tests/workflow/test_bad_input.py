@@ -207,6 +207,31 @@ CASES = {
         script("evaluate", spoil=resave("run/mdrnn/best.tar", lambda c: c.update(epoch=99))),
         "run/ctrl/best.tar: expected C trained with run/mdrnn/best.tar, found another M's",
     ),
+    "an M that says not where dreams start": (
+        script("train_controller_in_dream", spoil=resave("run/mdrnn/best.tar", lambda c: c.pop("first_latents"))),
+        "run/mdrnn/best.tar: expected an M that says where dreams start, found one of an earlier version; train again",
+    ),
+    "an M without reward": (
+        script(
+            "train_controller_in_dream",
+            spoil=resave("run/mdrnn/best.tar", lambda c: c["config"].update(include_reward=False)),
+        ),
+        "run/mdrnn/best.tar: expected an M that predicts the reward, which C needs in its dreams, found one trained",
+    ),
+    "dreams of an M without reward": (
+        wrong_config("ctrl={world: dream}", "mdrnn={include_reward: false}"),
+        "mdrnn.include_reward: expected true, since C learns in M's dreams (ctrl.world), found false",
+    ),
+    "a negative temperature": (
+        wrong_config("ctrl={world: dream, temperature: -1}"), "ctrl.temperature: expected at least 0.0, found -1.0",
+    ),
+    "a crop of three numbers": (
+        wrong_config("env={crop: [1, 2, 3]}"), "env.crop: expected [top, bottom, left, right] or [], found [1, 2, 3]",
+    ),
+    "a crop that leaves nothing": (
+        script("collect_rollouts", "--env-crop", "[50, 50, 0, 0]"),
+        "env.crop: expected to leave pixels of pictures of 96 x 96, found [50, 50, 0, 0]",
+    ),
     "no latents": (
         script("train_mdrnn", spoil=remove("run/latents/latents_8.npz")), "latents_8.npz: expected an .npz file",
     ),

@@ -30,9 +30,22 @@ STAGES = {
                     "--batch-size", 2],
     "train_controller": ["--pop-size", 6, "--num-generations", 6, "--validation-interval", 2,
                          "--validation-episodes", 2, "--lanes", 2, "--time-limit", 60, "--max-workers", 2],
+    "train_controller_in_dream": ["--world", "dream", "--pop-size", 6, "--n-samples", 4, "--num-generations", 8,
+                                  "--validation-interval", 2, "--validation-episodes", 4, "--lanes", 4,
+                                  "--time-limit", 500, "--stall-limit", 0, "--max-workers", 2],
     "evaluate": ["--num-episodes", 3, "--env-kwargs", '{"max_episode_steps": 90}'],
 }  # fmt: skip
-RESULTS = {"train_vae": "vae/best.tar", "train_mdrnn": "mdrnn/best.tar", "train_controller": "ctrl/best.tar"}
+RESULTS = {
+    "train_vae": "vae/best.tar",
+    "train_mdrnn": "mdrnn/best.tar",
+    "train_controller": "ctrl/best.tar",
+    "train_controller_in_dream": "ctrl/best.tar",
+}
+
+
+def home(stage: str, logdir: Path) -> Path:
+    """The folder of a stage's run: both ways to train C write to ctrl/."""
+    return logdir / "dream" if stage == "train_controller_in_dream" else logdir
 
 
 def command(stage: str, logdir: Path, rollouts: list[str]) -> list[str]:
@@ -100,7 +113,14 @@ def undisturbed(tmp_path_factory, rollouts) -> tuple[Path, dict[str, float]]:
     """A whole run, and the seconds that each stage took."""
 
     def fill(logdir: Path) -> None:
-        seconds = {stage: finish(stage, logdir, rollouts)[0] for stage in STAGES}
+        seconds = {}
+        for stage in STAGES:
+            folder = home(stage, logdir)
+            if folder != logdir:
+                folder.mkdir()
+                for models in ("vae", "mdrnn"):
+                    (folder / models).symlink_to(logdir / models)
+            seconds[stage] = finish(stage, folder, rollouts)[0]
         (logdir / "seconds.json").write_text(json.dumps(seconds))
 
     logdir = fill_once(tmp_path_factory, "undisturbed", fill)
@@ -110,12 +130,14 @@ def undisturbed(tmp_path_factory, rollouts) -> tuple[Path, dict[str, float]]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_and_continued_is_as_if_never_stopped(stage, undisturbed, rollouts, tmp_path):
     reference, seconds = undisturbed
+    reference = home(stage, reference)
     before = {
         "collect_rollouts": [],
         "train_vae": [],
         "encode_latents": ["vae"],
         "train_mdrnn": ["vae", "latents"],
         "train_controller": ["vae", "mdrnn"],
+        "train_controller_in_dream": ["vae", "mdrnn"],
     }
     for folder in before.get(stage, ["vae", "mdrnn", "ctrl"]):
         shutil.copytree(reference / folder, tmp_path / folder)

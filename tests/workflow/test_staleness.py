@@ -33,6 +33,7 @@ FIGURES = {
     "dream": "train_controller", "replay_episodes": "evaluate",
     "plot_evaluation": "evaluate", "plot_run": "evaluate",
 }  # fmt: skip
+DREAMING = "train_controller_in_dream"  # in place of train_controller if C learns in M's dreams
 PLOTS = {rule for rule in FIGURES if rule.startswith("plot_")}
 EVERY = (*STAGES, *FIGURES)
 PRESET = {key: value for file in SMOKE for key, value in yaml.safe_load((ROOT / file).read_text()).items()}
@@ -201,6 +202,8 @@ def other(f: dataclasses.Field, value):
         return next(c for c in meta["choices"] if c != value) if meta["choices"] else f"{value}-other".lstrip("-")
     if f.type is dict:
         return {**value, "other": 1}
+    if f.name == "crop":
+        return [1, 2, 3, 4]
     if isinstance(value, list):
         return [v + 0.1 for v in value]
     changed = value + 1 if f.type is int else value * 1.5 or 0.5
@@ -208,11 +211,11 @@ def other(f: dataclasses.Field, value):
 
 
 # Keys without effect under the smoke preset: no agent drives, a few epochs are fewer than every patience, all frames
-# fit the memory, and half of one episode a candidate is none on a hard track.
+# fit the memory, half of one episode a candidate is none on a hard track, and C learns in no dream.
 IDLE = {
     "rollouts.agent_noise", "vae.scheduler_patience", "vae.scheduler_factor", "vae.early_stopping_patience",
     "vae.memory_gb", "mdrnn.scheduler_patience", "mdrnn.scheduler_factor", "mdrnn.early_stopping_patience",
-    "ctrl.hard_share",
+    "ctrl.hard_share", "ctrl.temperature",
 }  # fmt: skip
 
 
@@ -228,12 +231,15 @@ PROGRAMS = {
     "replay_episodes": {"replay_episodes", "plot_evaluation"}, "plot_evaluation": {"plot_evaluation"},
     "plot_run": {"plot_run"},
     "collect_agent_rollouts": set(), "compare_agents": set(), "compare_runs": set(),  # not in the smoke run
-    "compare_temperatures": set(),  # nor is this
+    "compare_temperatures": set(), DREAMING: set(),  # nor are these
 }  # fmt: skip
 FILMS = {"dream", "replay_episodes", "plot_evaluation"}
 # What an edit makes stale -> the modules of the library.
 READERS = [
-    (since("collect_rollouts"), "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances"),
+    (
+        since("collect_rollouts"),
+        "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances envs/first_start",
+    ),
     (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
     (since("collect_rollouts"), "data/policies data/recording data/collection"),
     (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
@@ -353,6 +359,9 @@ def rows(thorough: bool) -> dict[str, tuple[Edit, set[str]]]:
             table[f"{section}: {' '.join(idle)}"] = (set_values(section, idle), nothing)
         if thorough:
             table |= {f"{section}.{key}": (set_values(section, {key: idle[key]}), nothing) for key in idle}
+    table["ctrl.world"] = (
+        set_values("ctrl", {"world": "dream"}), since("train_controller") - {"train_controller"} | {DREAMING},
+    )  # fmt: skip
     table["rollouts.shard_size"] = (set_values("rollouts", {"shard_size": 2}), since("collect_rollouts"))
     table["latents.encode_batch_size"] = (set_values("latents", {"encode_batch_size": 7}), since("encode_latents"))
     # Other jobs play the test; they do not look for what one job has played.
@@ -424,6 +433,26 @@ def test_row(row, edit, stale, smoke, tmp_path):
     both = (" ".join(rule for rule in EVERY if rule in rules) or "-" for rules in (stale, jobs))
     print("{:42} | expected {:47} | found {}".format(row, *both))
     assert set(jobs) == stale and COUNTS.get(row, {}).items() <= jobs.items()
+
+
+def test_dreams(smoke, tmp_path):
+    """C learns in M's dreams: what runs again is what dreams depend on, whatever the environment's player does."""
+    repo, work = copy(smoke, tmp_path, shutil.copy2)
+    dreaming = ["--config", "ctrl={world: dream}"]
+    run_smoke(repo, work, *dreaming, "--", "evaluate")
+    stale = since("train_controller") - {"train_controller"} | {DREAMING}
+    tested = stale - set(FIGURES)
+    for edited, expected in {
+        "search/environment_player": set(), "playing/episodes": {"evaluate"}, "playing/dream_episodes": tested,
+    }.items():  # fmt: skip
+        file = repo / f"scripts/worldmodels/{edited}.py"
+        text = file.read_text()
+        file.write_text(f"{text}\nEDITED = 1\n")
+        assert set(dry_run(repo, work, *dreaming, "--", "evaluate")) == expected, edited
+        file.write_text(text)
+    assert not dry_run(repo, work, *dreaming, "--", "evaluate")
+    hotter = ["--config", "ctrl={world: dream, temperature: 1.3}", "--", "evaluate"]
+    assert set(dry_run(repo, work, *hotter)) == tested
 
 
 def test_every_program_has_a_row():

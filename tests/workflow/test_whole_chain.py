@@ -21,7 +21,10 @@ WHOLE = {
     "Pendulum-v1": {"max_episode_steps": 40},
     "CartPole-v1": {},
     "Arena-v0": {"import": "arena", "kwargs": {"actions": "multi_binary"}, "grey": True},
-}
+    "VizdoomTakeCover-v1": {
+        "import": "vizdoom.gymnasium_wrapper", "max_episode_steps": 60, "crop": [60, 40, 0, 0],
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -7,6 +7,7 @@ environment that raises an error or breaks gymnasium's interface ends the progra
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ import torch
 
 from worldmodels.envs import reuse
 from worldmodels.envs.actions import ActionCodec
+from worldmodels.envs.first_start import first_start
 from worldmodels.envs.making import RAISED, InterfaceError, close_env, is_rendered, make_gymnasium
 from worldmodels.envs.pictures import PictureError, Pictures, describe_value
 from worldmodels.runtime.config import EnvConfig
@@ -35,16 +37,20 @@ class Instance:
 
     Attributes:
         seed, steps: of the present episode, for messages.
+        started: whether an episode has begun.
     """
 
     def __init__(self, config: EnvConfig, env: gym.Env, pictures: Pictures) -> None:
         self.config, self.env, self.pictures = config, env, pictures
-        self.seed, self.steps = 0, 0
+        self.seed, self.steps, self.started = 0, 0, False
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode of this seed, and return its first frame, uint8."""
         self.seed, self.steps = seed, 0
-        observation, _ = self.call(self.env.reset, seed=seed)
+        is_first = not self.started and bool(self.config.modules)
+        with first_start() if is_first else nullcontext():
+            observation, _ = self.call(self.env.reset, seed=seed)
+        self.started = True
         return self.read_frame(observation)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:

@@ -166,7 +166,8 @@ class Dreamer:
         idle = rewards <= 0
         idle_steps = torch.where(idle, idle_steps + 1, 0)
         idle_rewards = torch.where(idle, idle_rewards + rewards, 0.0)
-        over = (terminal > 0) | (lengths >= self.time_limit)
+        ended = uniform[tracks, 1] < terminal.sigmoid()
+        over = ended | (lengths >= self.time_limit)
         if self.stall_limit:
             stalled = running & ~over & (idle_steps >= self.stall_limit)
             lost = idle_rewards / idle_steps.clamp(min=1) * (self.time_limit - lengths)
@@ -200,8 +201,8 @@ def play_dreams(
         features: which tensors the policy gets, see ctrl.features.
 
     Returns:
-        returns (B,) float64, the sums of the predicted rewards, and lengths (B,) int64. A dream ends at the first step
-        where M's terminal is more likely than not.
+        returns (B,) float64, the sums of the predicted rewards, and lengths (B,) int64. At each step a dream ends with
+        the probability that M predicts.
     """
     tracks = DreamTracks(seeds, latents, world.device)
     dreamer = Dreamer(world, policy, temperature, time_limit, stall_limit, features)

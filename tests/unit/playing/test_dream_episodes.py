@@ -19,7 +19,7 @@ LIMIT = 3 * BLOCK + 5
 KINDS = [("lstm", 1), ("lstm", 2), ("gru", 1)]
 
 
-def restless_world(cell: str = "lstm", layers: int = 1, terminal: float = -2.0) -> WorldModel:
+def restless_world(cell: str = "lstm", layers: int = 1, terminal: float = -3.0) -> WorldModel:
     """Return a world model whose rewards have both signs, and whose dreams end at different steps."""
     world = untrained_world(cell, layers)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def play_one(world, controller, seed, temperature=1.1, time_limit=LIMIT, stall_l
             *mixture, reward, terminal, hidden = world.cell(action, latent, hidden)
             latent = choose_latent(*mixture, temperature, uniform[:1], normal[None])
             rewards.append(float(reward))
-            if float(terminal) > 0 or len(rewards) == time_limit:
+            if float(uniform[1]) < float(terminal.sigmoid()) or len(rewards) == time_limit:
                 return math.fsum(rewards), len(rewards)
             idle = rewards[-stall_limit:]
             if stall_limit and len(idle) == stall_limit and max(idle) <= 0:
