@@ -40,9 +40,9 @@ rule plot_vae:
 
 
 rule plot_mdrnn:
-    """Draw M's dreams, rewards, likelihoods and learning curves."""
+    """Draw M's dreams, rewards, endings, likelihoods and learning curves."""
     input:
-        rollouts=ancient(held_out(CONFIG.mdrnn)),
+        rollouts=ancient(held_out(CONFIG.mdrnn, most=32)),
         summaries=ROLLOUT_SUMMARIES,
         models=ancient([f"{V}.tar", f"{M}.tar"]),
         model_summaries=[f"{V}.json", f"{M}.json"],
@@ -50,6 +50,7 @@ rule plot_mdrnn:
         figure("mdrnn_dream.png"),
         figure("mdrnn_horizon.png"),
         figure("mdrnn_reward.png"),
+        figure("mdrnn_terminal.png"),
         figure("mdrnn_losses.png"),
     log:
         f"{LOGDIR}/logs/plot_mdrnn.log",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the figures of M: learning curves, the dream of a held-out episode, predicted rewards, likelihood by horizon.
+"""Draw the figures of M: learning curves, a dream, predicted rewards and endings, likelihood by horizon.
 
 Writes <logdir>/report/mdrnn_*.png.
 """
@@ -25,6 +25,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.showing import figures
+from worldmodels.showing.endings import Prediction, detect_endings, draw_endings
 from worldmodels.showing.figures import BLACK, BLUE, GREEN, ORANGE, RED
 from worldmodels.storage.checkpoints import check_models
 from worldmodels.storage.files import read_json
@@ -49,6 +50,7 @@ class Episode:
         rewards: (T,).
         predicted_rewards: (T,), for each step from the steps up to it.
         predicted_z: (T,n), the mean of the most likely Gaussian for the latent after each step.
+        endings: the predicted and the true endings.
     """
 
     frames: np.ndarray
@@ -57,6 +59,7 @@ class Episode:
     rewards: np.ndarray
     predicted_rewards: np.ndarray
     predicted_z: torch.Tensor
+    endings: Prediction
 
 
 def main(args: Namespace) -> None:
@@ -74,12 +77,15 @@ def main(args: Namespace) -> None:
     shown = max(episodes, key=interest)
     figures.save_figure(draw_dream(vae, mdrnn, shown, generator), folder / "mdrnn_dream.png")
     figures.save_figure(draw_rewards(episodes, shown, include_reward), folder / "mdrnn_reward.png")
+    endings = [episode.endings for episode in episodes]
+    figures.save_figure(draw_endings(endings), folder / "mdrnn_terminal.png")
     figure, nll, stays_nll = draw_horizons(mdrnn, episodes, generator)
     figures.save_figure(figure, folder / "mdrnn_horizon.png")
     log.info(
         "mdrnn figures: NLL one step ahead %.2f nats, %.2f if z stayed, over %d held-out episodes, %s/mdrnn_*.png",
         nll, stays_nll, len(episodes), folder,
     )  # fmt: skip
+    log.info("mdrnn figures: endings: %s", detect_endings(endings).text())
 
 
 @torch.inference_mode()
@@ -94,9 +100,11 @@ def read_episode(path: str, vae: VAE, mdrnn: MDRNN, generator: torch.Generator) 
     if actions.shape[1] != mdrnn.actions:
         raise UserError(f"{path}: expected actions of size {mdrnn.actions} as M's, found {actions.shape[1]}")
     z = draw_latents(vae, arrays["observations"], generator)
-    *mixture, rewards, _ = mdrnn(actions.unsqueeze(1), z.unsqueeze(1))
+    *mixture, rewards, terminals = mdrnn(actions.unsqueeze(1), z.unsqueeze(1))
     predicted_z = sample_latent(*mixture, temperature=0).squeeze(1)
-    return Episode(arrays["observations"], z, actions, arrays["rewards"], rewards.squeeze(1).numpy(), predicted_z)
+    endings = Prediction(terminals.squeeze(1).sigmoid().numpy(), arrays["terminals"])
+    predicted_rewards = rewards.squeeze(1).numpy()
+    return Episode(arrays["observations"], z, actions, arrays["rewards"], predicted_rewards, predicted_z, endings)
 
 
 def interest(episode: Episode) -> tuple[bool, float]:

@@ -23,6 +23,7 @@ REPORTED = {
         "mdrnn_dream.png": "a held-out episode, dreamt on",
         "mdrnn_horizon.png": "likelihood by horizon",
         "mdrnn_reward.png": "rewards",
+        "mdrnn_terminal.png": "endings",
         "mdrnn_losses.png": "learning curves",
     },
     "5 C, controller": {

@@ -56,6 +56,7 @@ def test_the_figures_of_a_run(reported):
     names = {
         "vae_losses.png", "vae_reconstructions.png", "vae_worst.png", "vae_samples.png", "vae_traversals.png",
         "mdrnn_losses.png", "mdrnn_dream.png", "mdrnn_reward.png", "mdrnn_horizon.png",
+        "mdrnn_terminal.png",
         "ctrl_returns.png", "ctrl_search.png", "evaluation.html", "evaluation_returns.png", "evaluation_tracks.png",
         "best.gif", "median.gif", "worst.gif", "films.png", "replays.npz", "run.html", "stages.png",
     }  # fmt: skip
@@ -66,6 +67,7 @@ def test_the_figures_of_a_run(reported):
             assert len(np.unique(np.asarray(image.convert("L")))) > 20, path
     for stage in ("vae", "mdrnn", "ctrl", "evaluation"):
         assert f"{stage} figures: " in (reported / "figures.txt").read_text()
+    assert "mdrnn figures: endings: precision " in (reported / "figures.txt").read_text()
 
 
 def test_figures_are_reproducible(reported, rollouts, tmp_path):

@@ -259,7 +259,7 @@ READERS = [
     (since("train_controller"), "training/history playing/workers"),
     (since("evaluate"), "playing/evaluation playing/scores"),
     (PLOTS, "showing/figures"),
-    ({"plot_mdrnn"}, "playing/likelihood"),
+    ({"plot_mdrnn"}, "playing/likelihood showing/endings"),
     ({"plot_evaluation", "plot_run"}, "showing/tables"),
     ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
     (FILMS, "showing/films"),
