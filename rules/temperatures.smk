@@ -8,7 +8,7 @@ from worldmodels.workflow.variants import variant_config
 TEMPERATURE_RUNS = temperatures.folders(TEMPERATURES, CONFIG)
 
 for name, changes in temperatures.variants(TEMPERATURES).items():
-    if TEMPERATURE_RUNS[name] == LOGDIR:
+    if TEMPERATURE_RUNS[name] == LOGDIR or not CONFIG.mdrnn.include_reward:
         continue
     variant = temperatures.rule_prefix(name)
     variant_ = f"{variant}_"  # the prefix of the variant's rules: `as variant_*` below
@@ -27,7 +27,7 @@ for name, changes in temperatures.variants(TEMPERATURES).items():
 rule compare_temperatures:
     """Compare C's scores in dreams of several temperatures with its scores in the environment."""
     input:
-        controllers=[f"{run}/ctrl/best.json" for run in TEMPERATURE_RUNS.values()],
+        controllers=temperatures.controllers(TEMPERATURE_RUNS, CONFIG),
         tests=[f"{run}/eval.json" for run in TEMPERATURE_RUNS.values()],
         rollouts=ROLLOUT_SUMMARIES,
     output:

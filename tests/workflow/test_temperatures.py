@@ -114,6 +114,15 @@ def test_wrong_temperatures_are_one_line(tmp_path):
     assert output.strip().splitlines()[-1] == message
 
 
+def test_an_m_without_rewards_has_no_temperatures(tmp_path):
+    given = ["-n", "--cores", 1, "--config", "mdrnn={include_reward: false}"]
+    assert "train_controller" in planned(run_snakemake(*given, cwd=tmp_path).stdout)
+    ended = run_snakemake(*given, "--", "temperatures", cwd=tmp_path, check=False)
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == 1 and "Traceback" not in output
+    assert "config: mdrnn.include_reward: expected true, since C learns in dreams, found false" in output
+
+
 def compare(folder: Path, env: str, *temperatures: float, std: float | None = 2.0):
     """Run compare_temperatures on scores that depend on the temperature, and on two rollouts."""
     for each in temperatures:

@@ -1,6 +1,6 @@
 """M's predictions of the episode's end beside the true ends: precision, recall, calibration, and the last steps.
 
-An episode that was cut by a time limit has no ending. In dreams an episode ends where M's probability exceeds a half.
+An episode that was cut by a time limit has no ending.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from worldmodels.showing.figures import BLACK, BLUE, ORANGE, new_figure
 
-THRESHOLD = 0.5  # where a dream ends
+THRESHOLD = 0.5  # From this probability on M predicts an ending. Precision and recall are given for it.
 LEAST = 1e-6  # Probabilities below this count as this. Logarithmic axes start here.
 BINS = 12  # of the calibration, of equal width on the logarithmic axis
 LAST_STEPS = 50  # before an ending, whose probabilities are shown
@@ -165,7 +165,7 @@ def draw_last_steps(ax: Axes, probabilities: np.ndarray, base_rate: float) -> No
     ax.plot(steps, median, color=BLUE, ls="--", lw=1, label="median")
     ax.plot(steps, np.nanmean(shown, axis=0).clip(LEAST), color=BLUE, label="mean")
     ax.axhline(base_rate, color=BLACK, ls=":", lw=1.2, label="share of all steps with an ending")
-    ax.axhline(THRESHOLD, color=ORANGE, ls="--", lw=1.2, label=f"{THRESHOLD:g}: a dream ends")
+    ax.axhline(THRESHOLD, color=ORANGE, ls="--", lw=1.2, label=f"{THRESHOLD:g}: a predicted ending")
     ax.set(yscale="log", xlabel="steps to the ending", ylabel=PROBABILITY)
     ax.set_title(f"the last steps of {len(shown)} episodes that end", fontsize=11)
     ax.legend(loc="center left", bbox_to_anchor=(0, 0.7), fontsize=9)

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections.abc import Callable
 
 from worldmodels.runtime.errors import UserError
 
@@ -42,3 +43,21 @@ def folders(temperatures: list[float], config: types.SimpleNamespace) -> dict[st
         name: config.logdir if changes["ctrl"]["temperature"] == own else f"{config.logdir}/temperatures/{name}"
         for name, changes in variants(temperatures).items()
     }
+
+
+def controllers(runs: dict[str, str], config: types.SimpleNamespace) -> Callable:
+    """Return the input function that gives the summaries of the runs' controllers.
+
+    It ends Snakemake where M predicts no reward. Snakemake calls it only if the temperatures are asked for.
+
+    Args:
+        runs: see folders.
+        config: the run's checked configuration.
+    """
+
+    def summaries(wildcards: object) -> list[str]:
+        if not config.mdrnn.include_reward:
+            sys.exit("config: mdrnn.include_reward: expected true, since C learns in dreams, found false")
+        return [f"{run}/ctrl/best.json" for run in runs.values()]
+
+    return summaries
