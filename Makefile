@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run smoke report test test-fast test-cluster test-conda test-gpu bench lint
+.PHONY: help run smoke doom report test test-fast test-cluster test-conda test-gpu bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: .venv/run ## run everything, from nothing to results/carracing/eval.json, w
 
 smoke: .venv/run ## run the whole chain in three minutes, to see that it works
 	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
+
+doom: .venv/doom ## train an agent for VizDoom's Take Cover in dreams, and test it in the game: results/takecover
+	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/doom.yaml
 
 report: .venv/run ## write one HTML file that shows what `make run` made: results/carracing/report.html
 	$(BIN)/snakemake --report results/carracing/report.html
@@ -50,6 +53,10 @@ lint: .venv/dev ## check style and the workflow
 	  || echo "EnvPool has no wheel for this machine: gymnasium will step everything, about eight times slower"
 	touch $@
 
-.venv/dev: .venv/run requirements-dev.txt requirements-slurm.txt requirements-mpi.txt
+.venv/doom: .venv/run requirements-doom.txt
+	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-doom.txt
+	touch $@
+
+.venv/dev: .venv/run requirements-dev.txt requirements-doom.txt requirements-slurm.txt requirements-mpi.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-dev.txt
 	touch $@

@@ -106,6 +106,12 @@ def test_frames_encoded_on_the_fly_give_the_same_losses(tiny_run, rollouts, tmp_
     first, second = (json.loads((d / "mdrnn/best.json").read_text())["history"][0] for d in (tiny_run, tmp_path))
     for key in ("loss", "gmm", "train_loss"):
         assert first[key] == pytest.approx(second[key], rel=1e-3)
+    first, second = (torch.load(d / "mdrnn/best.tar", weights_only=True) for d in (tiny_run, tmp_path))
+    assert first["terminals"] == second["terminals"]
+    starts = list(zip(*(checkpoint["first_latents"].values() for checkpoint in (first, second))))
+    assert len(starts) == 2 and len(starts[0][0]) == len(rollouts) - 1
+    for latents in starts:
+        torch.testing.assert_close(*latents, atol=1e-2, rtol=1e-2)  # V encodes batches of other sizes
 
 
 def test_a_finished_stage_continues_with_a_larger_budget(tiny_run, rollouts, tmp_path):

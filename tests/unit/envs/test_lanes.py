@@ -33,6 +33,16 @@ def test_grey_is_luminance():
     ]
 
 
+def test_crop_cuts_rows_and_columns_before_resizing():
+    frames = np.arange(100 * 80 * 3, dtype=np.uint32).reshape(1, 100, 80, 3).astype(np.uint8)
+    part = frames_for_v(frames, EnvConfig(crop=[20, 16, 10, 6], height=64, width=64))
+    assert (part == frames[:, 20:84, 10:74]).all()
+    assert (frames_for_v(frames, EnvConfig(crop=[0, 0, 0, 0])) == frames_for_v(frames, EnvConfig())).all()
+    for crop in ([60, 40, 0, 0], [0, 0, 90, 0]):
+        with pytest.raises(UserError, match=r"env.crop: expected to leave pixels of pictures of 100 x 80, found \["):
+            frames_for_v(frames, EnvConfig(crop=crop))
+
+
 def test_grey_observations_have_one_channel_without_an_option():
     env = EnvConfig(id="Arena-v0", import_="arena", kwargs={"colour": False})
     assert make_lanes(env, "gymnasium", [1]).reset().shape == (1, 64, 64, 1)
