@@ -27,22 +27,40 @@ if SEEDS:
 
     include: "rules/sweep.smk"
 
+elif ITERATIONS:
+
+    include: "rules/iterations.smk"
+
 else:
 
     include: "rules/targets.smk"
-    include: "rules/agent_rollouts.smk" if AGENT_DRIVES else "rules/rollouts.smk"
+
+    if AGENT_DRIVES:
+
+        include: "rules/common/agent.smk"
+        include: "rules/agent_rollouts.smk"
+
+    else:
+
+        include: "rules/rollouts.smk"
     include: "rules/vae.smk"
     include: "rules/latents.smk"
     include: "rules/mdrnn.smk"
+
+    if REFITS:
+
+        include: "rules/refit.smk"
     include: "rules/dream_ctrl.smk" if DREAMS else "rules/ctrl.smk"
     include: "rules/evaluate.smk"
     include: "rules/figures.smk"
     include: "rules/ablation.smk"
     include: "rules/temperatures.smk"
 
+    ALL = PRODUCTS + FIGURES
+
 
 rule all:
-    """Make everything: the agent, its test and all figures. Of a sweep: every run as far as its test, and the scores."""
+    """Make everything: the agent, its test and all figures. Of a sweep: the tests of all runs, and their comparison."""
     default_target: True
     input:
-        f"{LOGDIR}/seeds.json" if SEEDS else PRODUCTS + FIGURES,
+        ALL,

@@ -4,7 +4,6 @@
 
 from worldmodels.workflow import controller_check
 
-AGENT, AGENT_MODULES = configuration.find_agent(workflow, CONFIG.rollouts.agent)
 # The job checks C's settings against the environment that it makes. A dry run checks them against earlier rollouts.
 controller_check.check_against_earlier_rollouts(workflow, CONFIG, ROLLOUT_SUMMARIES[0])
 

@@ -1,13 +1,13 @@
 # C: the controller, by CMA-ES in the environment.
-# consumes: V, M
+# consumes: V, M; ctrl.start, if there is one
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
 
 rule train_controller:
     """Train C, the controller, by CMA-ES in the environment."""
     input:
-        models=ancient([f"{V}.tar", f"{M}.tar"]),
-        summaries=[f"{V}.json", f"{M}.json"],
+        models=ancient([f"{V}.tar", f"{M}.tar", *START_FILES[:1]]),
+        summaries=[f"{V}.json", f"{M}.json", *START_FILES[1:]],
     output:
         weights=f"{C}.tar",
         summary=f"{C}.json",
@@ -26,6 +26,7 @@ rule train_controller:
     params:
         **PROGRAMS,
         options=options(CONFIG.env, CONFIG.ctrl),
+        start=compared(START_DIGEST),
         code=code("train_controller.py", ENV_MODULES, VAE_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.ctrl),
         launcher=lambda wildcards, resources: (
@@ -36,4 +37,4 @@ rule train_controller:
         "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller.py"
         " {params.options} {params.runtime}"
         " --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} code={params.code}"
+        " --origin options={params.options:q} start={params.start:q} code={params.code}"

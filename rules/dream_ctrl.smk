@@ -1,13 +1,13 @@
 # C: the controller, by CMA-ES in M's dreams: in place of rules/ctrl.smk with ctrl.world: dream.
-# consumes: V, M
+# consumes: V, M; ctrl.start, if there is one
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
 
 rule train_controller_in_dream:
     """Train C, the controller, by CMA-ES in M's dreams."""
     input:
-        models=ancient([f"{V}.tar", f"{M}.tar"]),
-        summaries=[f"{V}.json", f"{M}.json"],
+        models=ancient([f"{V}.tar", f"{M}.tar", *START_FILES[:1]]),
+        summaries=[f"{V}.json", f"{M}.json", *START_FILES[1:]],
     output:
         weights=f"{C}.tar",
         summary=f"{C}.json",
@@ -27,6 +27,7 @@ rule train_controller_in_dream:
     params:
         **PROGRAMS,
         options=options(CONFIG.env, CONFIG.ctrl),
+        start=compared(START_DIGEST),
         code=code("train_controller_in_dream.py", ENV_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.ctrl),
         launcher=lambda wildcards, resources: (
@@ -37,4 +38,4 @@ rule train_controller_in_dream:
         "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller_in_dream.py"
         " {params.options} {params.runtime}"
         " --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} code={params.code}"
+        " --origin options={params.options:q} start={params.start:q} code={params.code}"

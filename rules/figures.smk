@@ -192,6 +192,7 @@ JOBS = [
     "train_vae",
     *(["encode_latents"] if PRECOMPUTED else []),
     "train_mdrnn",
+    *(["refit_controller"] if REFITS else []),
     "train_controller_in_dream" if DREAMS else "train_controller",
     *(f"evaluate_shard_{shard}" for shard in TEST_SHARDS),
     "evaluate",

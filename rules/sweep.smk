@@ -17,16 +17,21 @@ for seed in sorted(set(SEEDS)):
                     "seed": seed,
                     "logdir": f"{LOGDIR}/{run}",
                     "data_dir": f"{DATA_DIR}/{run}",
+                    "iterations": ITERATIONS or None,
                 },
             )
 
     use rule * from run as run_*
 
 
+# Of a chain of iterations the last one counts.
+LAST = f"iteration_{ITERATIONS - 1}/" if ITERATIONS else ""
+
+
 rule compare_runs:
     """Write the mean and the spread of the runs' scores."""
     input:
-        [f"{LOGDIR}/seed_{seed}/eval.json" for seed in SEEDS],
+        [f"{LOGDIR}/seed_{seed}/{LAST}eval.json" for seed in SEEDS],
     output:
         f"{LOGDIR}/seeds.json",
     log:
@@ -49,3 +54,9 @@ rule compare_runs:
         " --log {log:q} --threads {threads}"
         " --origin seeds={params.seeds:q} code={params.code}"
         " -- {input:q}"
+
+
+ALL = [
+    f"{LOGDIR}/seeds.json",
+    *(f"{LOGDIR}/seed_{seed}/iterations.json" for seed in SEEDS if ITERATIONS),
+]

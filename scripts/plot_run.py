@@ -31,6 +31,7 @@ STAGES = {
     "train_vae": "vae",
     "encode_latents": "latents",
     "train_mdrnn": "mdrnn",
+    "refit_controller": "ctrl",
     "train_controller": "ctrl",
     "train_controller_in_dream": "ctrl",
     "evaluate_shard": "evaluate",

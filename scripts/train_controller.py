@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Train C, the controller, in the environment: by CMA-ES, then by the evolution-strategies gradient of its return.
 
-Reads V and M from <logdir>. Writes to <logdir>/ctrl: best.tar (the mean of the search distribution that did best on the
-validation tracks), best.json (its summary), history.csv (a row per generation), and checkpoint.tar (the state that a
-stopped run continues from).
+Reads V and M from <logdir>, and from --start the C at which the search starts. Writes to <logdir>/ctrl: best.tar (the
+mean of the search distribution that did best on the validation tracks), best.json (its summary), history.csv (a row per
+generation), and checkpoint.tar (the state that a stopped run continues from).
 """
 
 from argparse import Namespace
@@ -15,6 +15,7 @@ from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
 from worldmodels.runtime.identity import product_origin, state_identity
 from worldmodels.runtime.log import log
+from worldmodels.runtime.paths import controller_file
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.settings import RESULT
 from worldmodels.runtime.workers import check_mpi_ranks
@@ -31,6 +32,8 @@ def main(args: Namespace) -> None:
     log_backend(env)
     check_mpi_ranks(config.workers)
     folder, models = f"{run.logdir}/ctrl", [f"{run.logdir}/{stage}/best" for stage in ("vae", "mdrnn")]
+    if config.start:
+        models.append(controller_file(config.start).removesuffix(".tar"))
     claim_folder(folder)
     digests = [file_digest(f"{model}.tar") for model in models]
     origin = product_origin(args, [f"{model}.json" for model in models])

@@ -11,14 +11,21 @@ if f"{workflow.basedir}/scripts" not in sys.path:
 
 from worldmodels.runtime import interrupts, paths
 from worldmodels.runtime.config import needs_agent
-from worldmodels.workflow import configuration
+from worldmodels.workflow import configuration, iterations
 from worldmodels.workflow import snakemake_internals as internals
 
-# A run of a sweep and a variant of a run are modules. They inherit the configuration of the main workflow.
+# A run of a sweep, an iteration and a variant of a run are modules. They inherit the configuration of the main
+# workflow.
 IS_MODULE = config.pop("inherited", False)
-CONFIG, SEEDS, TEMPERATURES = configuration.load(workflow, config, IS_MODULE)
+ITERATION = config.pop("iteration", None)  # the number of this run in a chain
+CONFIG, SEEDS, ITERATIONS, TEMPERATURES = configuration.load(
+    workflow, config, IS_MODULE
+)
 LOGDIR = CONFIG.logdir
 DATA_DIR = CONFIG.data_dir
+
+# The folder of each run by the prefix of its rules, see rules/sweep.smk and rules/iterations.smk.
+RUNS = iterations.run_folders(LOGDIR, SEEDS, ITERATIONS)
 
 # The user's own modules by key of the configuration: the code of the environment, and of V's network.
 ENV_MODULES = CONFIG.env.modules
@@ -44,6 +51,9 @@ WHOLE_SHARD = rf"(?!{SHARDS[-1]})\d{{5}}" if LAST_SIZE else r"\d{5}"
 AGENT_DRIVES = needs_agent(CONFIG.rollouts)
 COLLECT = "collect_agent_rollouts" if AGENT_DRIVES else "collect_rollouts"
 
+# Whether C starts at that agent's C, refit to this run's V and M.
+REFITS = CONFIG.ctrl.start == paths.refit_file(LOGDIR)
+
 # Whether C learns in M's dreams.
 DREAMS = CONFIG.ctrl.world == "dream"
 
@@ -52,8 +62,14 @@ DREAMS = CONFIG.ctrl.world == "dream"
 V = f"{LOGDIR}/vae/best"
 LATENTS = f"{LOGDIR}/latents/latents_{CONFIG.vae.latent_size}"
 M = f"{LOGDIR}/mdrnn/best"
+START = f"{LOGDIR}/ctrl/start"  # where REFITS
 C = f"{LOGDIR}/ctrl/best"
 TEST = f"{LOGDIR}/eval.json"
+
+# Where C's search starts, as inputs of its rule or as a digest: a file of another run, whose path must not count, is
+# no input.
+START_FILES = [f"{START}.tar", f"{START}.json"] if REFITS else []
+START_DIGEST = "" if REFITS else configuration.start_digest(CONFIG.ctrl.start)
 
 # The jobs that play the official test, if one job is not enough.
 TEST_SHARDS = range(CONFIG.evaluate.shards if CONFIG.evaluate.shards > 1 else 0)
@@ -65,6 +81,7 @@ PRODUCTS = [
     *ROLLOUTS,
     *ROLLOUT_SUMMARIES,
     *(f"{stage}.{ending}" for stage in (V, M, C) for ending in ("tar", "json")),
+    *([f"{START}.tar", f"{START}.json"] if REFITS else []),
     *([f"{LATENTS}.npz", f"{LATENTS}.json"] if PRECOMPUTED else []),
     f"{LOGDIR}/ctrl/history.csv",
     TEST,

@@ -16,8 +16,8 @@ onstart:
 
 
 onerror:
-    atexit.register(last_words.report_errors, LOGDIR, SEEDS, STARTED)
+    atexit.register(last_words.report_errors, LOGDIR, RUNS.values(), STARTED)
 
 
 onsuccess:
-    atexit.register(last_words.report_score, LOGDIR, SEEDS, STARTED)
+    atexit.register(last_words.report_score, LOGDIR, RUNS.values(), SEEDS, STARTED)

@@ -50,6 +50,7 @@ def figure(file):
     return report(
         f"{REPORT}/{file}",
         category=category,
+        subcategory=None if ITERATION is None else f"Iteration {ITERATION}",
         labels={"figure": REPORTED[category][file]},
         caption=f"../report/{file.rpartition('.')[0]}.rst",
     )

@@ -26,9 +26,9 @@ MPI_RESOURCES = {
 }
 
 if not IS_MODULE:
-    # What a profile says of a rule holds for the last, smaller shard, for the runs of a sweep and for the variants of
-    # a run.
-    runs = ["", *(f"seed_{seed}_" for seed in SEEDS)]
+    # What a profile says of a rule holds for the last, smaller shard, for the runs of a sweep, for iterations and for
+    # the variants of a run. Chains of a sweep have rules of their own: seed_1_compare_iterations.
+    runs = {"": None, **RUNS, **{f"seed_{seed}_": None for seed in SEEDS}}
     variants = [
         "",
         *(f"ablation_{name}_" for name in ablation.VARIANTS),

@@ -119,6 +119,15 @@ CASES = {
         wrong_config("ctrl={hard_share: 0.5, common_tracks: false}"),
         "ctrl.hard_share: expected 0 where common_tracks is off, found 0.5",
     ),
+    "no iterations": (wrong_config("iterations=0"), "iterations: expected a whole number of at least 1, found 0"),
+    "an iteration and a half": (wrong_config("iterations=1.5"), "expected a whole number of at least 1, found 1.5"),
+    "a start that is not there": (
+        wrong_config("ctrl={start: nowhere}"),
+        "ctrl.start: expected a checkpoint of C or the logdir of a finished run, found no nowhere/ctrl/best.tar",
+    ),
+    "the start of an agent that does not drive": (
+        wrong_config("ctrl={start: agent}"), "config: ctrl.start: expected rollouts in which an agent drives",
+    ),
     "all data held out": (
         wrong_config("vae={num_test_files: 128}"), "vae.num_test_files: expected fewer than the 128 rollouts",
     ),
@@ -231,6 +240,15 @@ CASES = {
     "a crop that leaves nothing": (
         script("collect_rollouts", "--env-crop", "[50, 50, 0, 0]"),
         "env.crop: expected to leave pixels of pictures of 96 x 96, found [50, 50, 0, 0]",
+    ),
+    "a start with other inputs": (
+        script("train_controller", "--features", "z", "--start", "run/ctrl/best.tar"),
+        "ctrl.start: expected a C with 8 (z) numbers, hidden layers [] and 3 outputs, as ctrl.features, ctrl.hidden "
+        "and M say, found run/ctrl/best.tar with 8 (z) + 16 (h) numbers, hidden layers [] and 3 outputs",
+    ),
+    "an agent with other hidden layers": (
+        script("refit_controller", "--agent", "run", "--hidden", "[5]"),
+        "ctrl.hidden: expected [], as the C of rollouts.agent has, found [5]",
     ),
     "no latents": (
         script("train_mdrnn", spoil=remove("run/latents/latents_8.npz")), "latents_8.npz: expected an .npz file",

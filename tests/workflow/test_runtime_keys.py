@@ -39,6 +39,7 @@ TESTED_ELSEWHERE = {
 EXPLAINED = {
     "device": "names hardware, whose last bits differ by nature; another machine makes no result stale either",
     "ctrl.display": "draws progress bars on a terminal",
+    "ctrl.start": "names a file; the digest of its content counts",
     "rollouts.agent": "names a folder; the digests of the agent in it count",
 }
 

@@ -20,6 +20,7 @@ from worldmodels.runtime.settings import BUDGET, COUNT, RUNTIME, Section, elsewh
 # CarRacing-v3 has other actions with these arguments, which its defaults do not suit.
 DISCRETE = {"continuous": False}
 LANES = {"environment": 16, "dream": 64}  # in which a worker steps episodes, by ctrl.world
+REFIT = "agent"  # as ctrl.start: the C of rollouts.agent, refit by the rule refit_controller
 POLICY_NAMES = ("random", "brownian", "ou", "agent")
 
 # Help texts of settings that V's and M's training share.
@@ -364,6 +365,12 @@ class WMControllerConfig(Section):
         "grows with how badly the candidates drove there. It needs at least 2 episodes per candidate.",
         low=0.0,
         high=1.0,
+    )
+    start: str = setting(
+        "",
+        'Where the search starts. "": at parameters of 0. A file: at the C in this checkpoint (.tar). A folder: at '
+        "the C of the run with this logdir. agent: at the C of rollouts.agent, refit to the V and M of this run.",
+        role=RUNTIME,
     )
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)
     ascent_after: int = setting(

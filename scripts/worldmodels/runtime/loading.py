@@ -12,6 +12,7 @@ from typing import Any
 
 from worldmodels.runtime.checks import suggestion
 from worldmodels.runtime.config import (
+    REFIT,
     SECTIONS,
     EnvConfig,
     EvaluateConfig,
@@ -20,7 +21,7 @@ from worldmodels.runtime.config import (
     needs_agent,
 )
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.paths import normal_path
+from worldmodels.runtime.paths import controller_file, normal_path, refit_file
 from worldmodels.runtime.settings import Section, config_key, settable
 
 
@@ -48,6 +49,10 @@ def load_config(config: dict) -> types.SimpleNamespace:
         setattr(loaded, name, load_section(config, cls, env))
     if loaded.rollouts.agent:
         loaded.rollouts.agent = normal_path(loaded.rollouts.agent, "rollouts.agent")
+    if loaded.ctrl.start == REFIT:
+        loaded.ctrl.start = refit_file(loaded.logdir)
+    elif loaded.ctrl.start:
+        loaded.ctrl.start = normal_path(controller_file(loaded.ctrl.start), "ctrl.start")
     check_together(loaded)
     return loaded
 
@@ -81,6 +86,7 @@ def check_together(loaded: types.SimpleNamespace) -> None:
     """Raise UserError if values of several keys do not fit together."""
     check_held_out_files(loaded)
     check_agent(loaded.rollouts, loaded.logdir)
+    check_start(loaded)
     check_mdrnn(loaded)
     check_dreams(loaded)
     check_vae(loaded)
@@ -106,6 +112,18 @@ def check_agent(rollouts: RolloutsConfig, logdir: str) -> None:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if Path(rollouts.agent).resolve() == Path(logdir).resolve():
         raise UserError(f"rollouts.agent: expected another run's logdir, found this run's own, {logdir}")
+
+
+def check_start(loaded: types.SimpleNamespace) -> None:
+    """Raise UserError if C is to start at itself, or at the agent of rollouts in which none drives."""
+    start, logdir = loaded.ctrl.start, loaded.logdir
+    if start == refit_file(logdir) and not needs_agent(loaded.rollouts):
+        raise UserError(
+            "ctrl.start: expected rollouts in which an agent drives (rollouts.policy, rollouts.mixture) beside "
+            f"{REFIT}, found none"
+        )
+    if start and Path(start).resolve() == Path(logdir, "ctrl/best.tar").resolve():
+        raise UserError(f"ctrl.start: expected the C of another run, found this run's own, {start}")
 
 
 def check_mdrnn(loaded: types.SimpleNamespace) -> None:

@@ -49,9 +49,12 @@ def within(absolute: str, folder: str) -> str:
 def input_name(path: str | Path) -> str:
     """Return the name of a small input in the summary of its product, wherever the run lies.
 
-    It is `vae/best.json` or `latents/latents_32.json`, and `00001.json` for rollouts, which may lie anywhere.
+    It is `vae/best.json` or `latents/latents_32.json`, and `00001.json` for rollouts, which may lie anywhere. In a
+    sweep over chains it is `seed_1/iteration_2/eval.json`.
     """
     path = Path(path)
+    if re.fullmatch(r"seed_\d+/iteration_\d+", "/".join(path.parts[-3:-1])):
+        return "/".join(path.parts[-3:])
     return path.name if re.fullmatch(r"\d{5}\.json", path.name) else f"{path.parent.name}/{path.name}"
 
 
@@ -62,6 +65,16 @@ def default_logdir(env_id: str) -> str:
     """
     name = re.split("[/:]", env_id)[-1]
     return f"results/{re.sub(r'-v[0-9]+$', '', name).lower()}"
+
+
+def controller_file(start: str) -> str:
+    """Return the checkpoint that ctrl.start names: itself if it is a file (.tar), else the C in the folder of a run."""
+    return start if start.endswith(".tar") else f"{start}/ctrl/best.tar"
+
+
+def refit_file(logdir: str | Path) -> str:
+    """Return the checkpoint in which a run keeps the C of an earlier agent, refit to its own V and M."""
+    return f"{logdir}/ctrl/start.tar"
 
 
 def shard_name(shard: int | str) -> str:

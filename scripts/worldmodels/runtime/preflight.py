@@ -171,6 +171,11 @@ def recorded_actions(actions: Actions, env: Section) -> dict:
     return {**dataclasses.asdict(actions), "env": env_stamp(env)}
 
 
+def read_actions(recorded: dict) -> Actions:
+    """Return the actions in what recorded_actions has returned."""
+    return Actions(*(recorded[f.name] for f in dataclasses.fields(Actions)))
+
+
 def env_stamp(env: Any) -> str:
     """Return 16 hexadecimal digits that change with the environment's configuration and with the user's code of it."""
     text = f"{role_flags(env)}\n{modules_fingerprint(*env.modules.values())}"
@@ -181,8 +186,7 @@ def check_recorded_actions(summary: str | Path, controller: dict, env: Section) 
     """Check C's settings against the actions in a shard's summary, if it exists and has this environment's stamp."""
     try:
         recorded = json.loads(Path(summary).read_text(encoding="utf-8"))["action_space"]
-        actions = Actions(*(recorded[f.name] for f in dataclasses.fields(Actions)))
-        recorded_stamp = recorded["env"]
+        actions, recorded_stamp = read_actions(recorded), recorded["env"]
     except (OSError, ValueError, KeyError, TypeError):  # no summary yet, or an old one: the job of the rollouts checks
         return
     if recorded_stamp == env_stamp(env):

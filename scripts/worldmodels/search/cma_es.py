@@ -17,10 +17,11 @@ class CMAES(Search):
     It uses only the ranks of the candidates.
 
     Args:
-        size: number of parameters, P. The first mean is 0.
+        size: number of parameters, P.
         sigma0: the first step size.
         seed: of the search's own generator.
         pycma_options: ctrl.cma, see runtime/cma_options.py.
+        first: the first mean, (P,). None: 0.
 
     Raises:
         UserError: pycma fails with these options.
@@ -28,8 +29,16 @@ class CMAES(Search):
 
     ADAPTATIONS = {"CSA": CMAAdaptSigmaCSA, "TPA": CMAAdaptSigmaTPA}  # pycma takes the classes
 
-    def __init__(self, size: int, sigma0: float, pop_size: int, seed: int, pycma_options: dict | None = None) -> None:
-        super().__init__(np.zeros(size), np.random.RandomState(seed))
+    def __init__(
+        self,
+        size: int,
+        sigma0: float,
+        pop_size: int,
+        seed: int,
+        pycma_options: dict | None = None,
+        first: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(np.zeros(size) if first is None else first, np.random.RandomState(seed))
         self.pycma_options = dict(pycma_options or {})
         options = {"popsize": pop_size, "randn": self.random.randn, "seed": np.nan, "verbose": -9}
         options |= self.pycma_options

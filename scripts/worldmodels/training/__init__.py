@@ -13,6 +13,7 @@ __getattr__, __all__ = lazily(
         "controller": ["train_controller"],
         "controller_in_environment": ["train_controller_in_environment"],
         "controller_in_dream": ["train_controller_in_dream"],
+        "refit": ["refit_controller"],
         "early_stopping": ["EarlyStopping"],
         "loop": ["TrainingLoop"],
     },

@@ -5,6 +5,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from worldmodels.envs import seeding
 from worldmodels.models.controller import Controller, flatten_parameters, load_parameters
 from worldmodels.models.load_controller import make_controller
@@ -23,6 +25,7 @@ from worldmodels.storage.checkpoints import save_checkpoint
 from worldmodels.storage.states import keep_other_state, load_state
 from worldmodels.training.history import write_history
 from worldmodels.training.search_loop import SearchLoop
+from worldmodels.training.start import load_start
 
 
 class Workers(NamedTuple):
@@ -50,15 +53,17 @@ def train_controller(
         identity: stamp of the configuration, code and models; a saved state with another stamp is not continued.
 
     Returns:
-        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, and the
-        digests of V's and M's files (vae, mdrnn). And the steps of all episodes.
+        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, the digests
+        of V's and M's files (vae, mdrnn), and env_steps, the environment steps before this training. And the steps of
+        all episodes of this training.
 
     Raises:
         Interrupted: a signal came; the state is saved.
-        UserError: the settings do not suit M, the memory or the returns.
+        UserError: the settings do not suit M, ctrl.start, the memory or the returns.
     """
     controller = make_controller(config.to_dict(), world.cell)
-    search = make_search(controller, config, seed)
+    start = load_start(config.start, controller, world)
+    search = make_search(controller, config, seed, start.parameters)
     with worker_pool(workers.count, start_player, workers.load, *workers.arguments, kind=config.workers) as pool:
         loop = run_search(search, pool, config, seed, identity)
     log.info("ctrl: %s", loop.end_reason())
@@ -69,13 +74,19 @@ def train_controller(
         "reward": loop.best["reward"],
         "epoch": loop.best["epoch"],
         "config": sizes | result_values(config),
+        "env_steps": {"rollouts": world.env_steps, **start.env_steps},
         **world.digests,
     }
     return best, loop.env_steps
 
 
-def make_search(controller: Controller, config: WMControllerConfig, seed: int) -> CMAES:
+def make_search(
+    controller: Controller, config: WMControllerConfig, seed: int, first: np.ndarray | None = None
+) -> CMAES:
     """Return CMA-ES over the controller's parameters.
+
+    Args:
+        first: the first mean, (P,). None: 0.
 
     Raises:
         UserError: the covariance matrix does not fit the memory, or pycma fails with ctrl.cma.
@@ -84,7 +95,8 @@ def make_search(controller: Controller, config: WMControllerConfig, seed: int) -
     check_covariance(size, config.cma)
     if config.cma.get("CMA_diagonal") is not True:
         log_covariance(size)
-    return CMAES(size, config.sigma0, config.pop_size, seeding.integer_seed(seed, "ctrl/strategy"), config.cma)
+    strategy_seed = seeding.integer_seed(seed, "ctrl/strategy")
+    return CMAES(size, config.sigma0, config.pop_size, strategy_seed, config.cma, first)
 
 
 def run_search(search: CMAES, pool: Executor, config: WMControllerConfig, seed: int, identity: str) -> SearchLoop:

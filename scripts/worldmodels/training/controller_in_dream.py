@@ -26,7 +26,7 @@ def train_controller_in_dream(
         cores: to use at most, beside config.max_workers.
 
     Returns:
-        What best.tar holds, env_steps included: the steps of the rollouts, and 0 of C's training. And dream_steps.
+        What best.tar holds, see train_controller. Its env_steps have 0 for C's training. And dream_steps.
 
     Raises:
         UserError: a model is missing, damaged or cannot dream, or the settings do not suit the actions, the device or
@@ -42,7 +42,7 @@ def train_controller_in_dream(
     count, _ = share_cores(cores, config)
     arguments = (config, device, instances.space, time_limit)
     best, steps = train_controller(world, Workers(DreamPlayer.load, arguments, count), config, seed, identity)
-    return best | {"env_steps": {"rollouts": world.env_steps, "controller": 0}, "dream_steps": steps}
+    return best | {"env_steps": {**best["env_steps"], "controller": 0}, "dream_steps": steps}
 
 
 def check_dreams(path: str) -> None:

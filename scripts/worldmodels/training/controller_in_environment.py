@@ -24,7 +24,7 @@ def train_controller_in_environment(
         cores: to use at most, beside config.max_workers.
 
     Returns:
-        What best.tar holds, env_steps included: the steps of the rollouts and of C's training.
+        What best.tar holds, see train_controller. Its env_steps include those of C's training.
 
     Raises:
         UserError: a model is missing or damaged, or the settings do not suit the environment, the device or the memory.
@@ -37,7 +37,7 @@ def train_controller_in_environment(
         log_core_share(count, threads)
     arguments = (config.logdir, env, backend, config, device, threads)
     best, steps = train_controller(world, Workers(EnvironmentPlayer.load, arguments, count), config, seed, identity)
-    return best | {"env_steps": {"rollouts": world.env_steps, "controller": steps}}
+    return best | {"env_steps": {**best["env_steps"], "controller": steps}}
 
 
 def settle_environment(env: EnvConfig, backend: str, config: WMControllerConfig, world: WorldModel) -> EnvConfig:

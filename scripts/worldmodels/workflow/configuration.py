@@ -10,11 +10,13 @@ from typing import Any
 
 from worldmodels.runtime.config import user_network_modules
 from worldmodels.runtime.config_arguments import merge_config
+from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.loading import agent_network, load_config
 from worldmodels.runtime.user_files import has_source
 from worldmodels.workflow import snakemake_internals as internals
 from worldmodels.workflow import temperatures
+from worldmodels.workflow.iterations import check_iterations, first_rollouts
 
 AGENT_STAGES = ("vae", "mdrnn", "ctrl")
 
@@ -28,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"config: {error}")
 
 
-def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int], list[float]]:
+def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int], int, list[float]]:
     """Check the configuration.
 
     Args:
@@ -37,8 +39,9 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         is_module: whether `config` is inherited from the main workflow. It is then taken as it is.
 
     Returns:
-        The checked configuration (runtime.loading.load_config), the seeds of a sweep ([] for a single run), and the
-        temperatures of the dreams in which `snakemake temperatures` trains C.
+        The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations; the seeds of
+        a sweep, [] for none; the number of iterations, 0 for none; and the temperatures of the dreams in which
+        `snakemake temperatures` trains C.
     """
     with one_line_errors():
         if not is_module:
@@ -48,9 +51,19 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         seeds = config.pop("seeds", [])
         if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise UserError(f"seeds: expected a list of numbers of at least 0, found {seeds!r}")
-        checked = temperatures.read_temperatures(config.get("temperatures", temperatures.PAPER))
+        iterations = check_iterations(config.pop("iterations", None))
         # A module inherits the key, so it stays in `config`.
-        return load_config({key: value for key, value in config.items() if key != "temperatures"}), seeds, checked
+        checked = temperatures.read_temperatures(config.get("temperatures", temperatures.PAPER))
+        values = changed(config, {"rollouts": first_rollouts(config)}) if iterations else dict(config)
+        values.pop("temperatures", None)
+        return load_config(values), seeds, iterations, checked
+
+
+def changed(config: dict, changes: dict) -> dict:
+    """Return a copy of a configuration with changes, which are as in config.yaml, only the keys that differ."""
+    values = copy.deepcopy(config)
+    merge_config(values, changes)
+    return values
 
 
 def inherit(config: dict, changes: dict) -> dict:
@@ -60,9 +73,7 @@ def inherit(config: dict, changes: dict) -> dict:
         config: Snakemake's object of this name. It stays as it is.
         changes: as in config.yaml, only the keys that differ.
     """
-    values = copy.deepcopy(config)
-    merge_config(values, {**changes, "inherited": True})
-    return values
+    return changed(config, {**changes, "inherited": True})
 
 
 def check_sources(workflow: Any, modules: dict[str, str]) -> None:
@@ -86,6 +97,11 @@ def check_sources(workflow: Any, modules: dict[str, str]) -> None:
         )
 
 
+def agent_files(logdir: str) -> list[str]:
+    """Return the paths of V, M and C in a run's folder, without their endings."""
+    return [f"{logdir}/{stage}/best" for stage in AGENT_STAGES]
+
+
 def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
     """Return the files of the earlier run whose agent drives, and the user's own code that its V runs.
 
@@ -93,9 +109,9 @@ def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
         logdir: rollouts.agent.
 
     Returns:
-        The paths of V, M and C without their endings, and the module of V's network by key (empty for ConvVAE).
+        The paths of agent_files, and the module of V's network by key (empty for ConvVAE).
     """
-    files = [f"{logdir}/{stage}/best" for stage in AGENT_STAGES]
+    files = agent_files(logdir)
     for file in files:
         if not Path(f"{file}.tar").exists():
             sys.exit(f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar")
@@ -109,3 +125,18 @@ def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
     modules = user_network_modules(network or "ConvVAE")
     check_sources(workflow, modules)
     return files, modules
+
+
+def start_digest(start: str) -> str:
+    """Return the digest of the checkpoint at which C's search starts, or "" if there is none.
+
+    It ends Snakemake where there is no such file.
+
+    Args:
+        start: ctrl.start.
+    """
+    if not start:
+        return ""
+    if not Path(start).exists():
+        sys.exit(f"config: ctrl.start: expected a checkpoint of C or the logdir of a finished run, found no {start}")
+    return f"sha256:{file_digest(start)}"

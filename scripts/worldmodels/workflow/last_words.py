@@ -28,15 +28,16 @@ def claim_folders(folders: Iterable[str]) -> None:
         sys.exit(f"error: {error}")
 
 
-def report_score(logdir: str, seeds: list[int], started: float) -> None:
+def report_score(logdir: str, runs: Iterable[str], seeds: list[int], started: float) -> None:
     """Print the scores of the tests that ended since the start, and the command that shows the whole run.
 
     Args:
-        seeds: of a sweep; [] for a single run.
+        logdir: of the workflow.
+        runs: the folder of each run.
+        seeds: of a sweep; [] for none.
         started: when this Snakemake started, seconds since the epoch.
     """
-    folders = [f"{logdir}/seed_{seed}" for seed in seeds] or [logdir]
-    tests = [path for path in (Path(folder, "eval.json") for folder in folders) if path.exists()]
+    tests = [path for path in (Path(folder, "eval.json") for folder in runs) if path.exists()]
     if not any(path.stat().st_mtime >= started for path in tests):
         return
     for path in tests:
@@ -69,23 +70,27 @@ def report_command(logdir: str) -> str:
     return shlex.join([program, "--report", f"{logdir}/report.html", *sys.argv[1:]])
 
 
-def report_errors(logdir: str, seeds: list[int], started: float) -> None:
+def report_errors(logdir: str, runs: Iterable[str], started: float) -> None:
     """Print the last error of each log that was written since the start.
 
     Args:
-        seeds: of a sweep; [] for a single run.
+        logdir: of the workflow.
+        runs: the folder of each run.
         started: when this Snakemake started, seconds since the epoch.
     """
-    runs = {"": logdir, **{f"seed_{seed} ": f"{logdir}/seed_{seed}" for seed in seeds}}
-    variants = {
-        f"{name}{kind} {variant.name} ": str(variant)
-        for name, folder in runs.items()
-        for kind in ("ablation", "temperatures")
-        for variant in sorted(Path(folder, kind).glob("*/"))
-    }
-    for name, folder in {**runs, **variants}.items():
+    for folder in folders_with_logs(logdir, runs):
+        name = "".join(f"{part} " for part in Path(folder).relative_to(logdir).parts)
         for path in sorted(Path(folder, "logs").glob("*.log")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             errors = [line.split("error: ", 1)[1] for line in lines if " error: " in line]
             if errors and path.stat().st_mtime >= started:
                 print(f"{name}{path.stem}: {errors[-1]}", file=sys.stderr)
+
+
+def folders_with_logs(logdir: str, runs: Iterable[str]) -> list[str]:
+    """Return the folders of a workflow that may have logs: its own, those of its runs and seeds, and their variants."""
+    folders = {logdir: None}  # in this order
+    for run in runs:
+        folders |= dict.fromkeys(str(path) for path in [Path(run).parent, Path(run)] if path.is_relative_to(logdir))
+    kinds = [Path(folder, kind) for folder in folders for kind in ("ablation", "temperatures")]
+    return [*folders, *(str(variant) for kind in kinds for variant in sorted(kind.glob("*/")))]

@@ -4,7 +4,7 @@ from worldmodels.workflow.configuration import inherit
 
 
 def variant_config(config: dict, changes: dict, logdir: str, data_dir: str) -> dict:
-    """Return the configuration of a variant. One job plays its test.
+    """Return the configuration of a variant. One job plays its test, and C starts at 0: its inputs may be others.
 
     The key `shared` names the stages whose products the variant shares with the run.
 
@@ -16,4 +16,5 @@ def variant_config(config: dict, changes: dict, logdir: str, data_dir: str) -> d
     """
     shared = [stage for stage in ("vae", "latents", "mdrnn") if stage not in changes]
     places = {"logdir": logdir, "data_dir": data_dir}
-    return inherit(config, {**changes, **places, "evaluate": {"shards": 1}, "shared": shared})
+    ctrl = {**changes.get("ctrl", {}), "start": ""}
+    return inherit(config, {**changes, **places, "ctrl": ctrl, "evaluate": {"shards": 1}, "shared": shared})

@@ -21,6 +21,13 @@ def test_cmaes_climbs():
     assert peak(strategy.means[-1])[0] > -1e-3 > peak(np.zeros(10))[0]
 
 
+def test_cmaes_starts_at_the_first_mean():
+    first = np.arange(5.0)
+    strategy = CMAES(5, 1e-6, 8, seed=1, first=first)
+    assert np.array_equal(strategy.average(0.5), first)
+    np.testing.assert_allclose(strategy.ask(), np.tile(first, (8, 1)), atol=1e-4)
+
+
 def test_average_of_the_last_means():
     strategy = CMAES(5, 0.3, 8, seed=1)
     assert np.array_equal(strategy.average(0.5), np.zeros(5))
