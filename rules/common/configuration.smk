@@ -18,7 +18,7 @@ from worldmodels.workflow import snakemake_internals as internals
 # workflow.
 IS_MODULE = config.pop("inherited", False)
 ITERATION = config.pop("iteration", None)  # the number of this run in a chain
-CONFIG, SEEDS, ITERATIONS, TEMPERATURES = configuration.load(
+CONFIG, SEEDS, TEMPERATURES, ITERATIONS = configuration.load(
     workflow, config, IS_MODULE
 )
 LOGDIR = CONFIG.logdir

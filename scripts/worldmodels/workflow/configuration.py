@@ -30,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"config: {error}")
 
 
-def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int], int, list[float]]:
+def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleNamespace, list[int], list[float], int]:
     """Check the configuration.
 
     Args:
@@ -40,8 +40,8 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
 
     Returns:
         The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations; the seeds of
-        a sweep, [] for none; the number of iterations, 0 for none; and the temperatures of the dreams in which
-        `snakemake temperatures` trains C.
+        a sweep, [] for none; the temperatures of the dreams in which `snakemake temperatures` trains C; and the number
+        of iterations, 0 for none.
     """
     with one_line_errors():
         if not is_module:
@@ -56,7 +56,7 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         checked = temperatures.read_temperatures(config.get("temperatures", temperatures.PAPER))
         values = changed(config, {"rollouts": first_rollouts(config)}) if iterations else dict(config)
         values.pop("temperatures", None)
-        return load_config(values), seeds, iterations, checked
+        return load_config(values), seeds, checked, iterations
 
 
 def changed(config: dict, changes: dict) -> dict:
