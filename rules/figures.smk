@@ -101,7 +101,7 @@ rule plot_controller:
 
 
 rule dream:
-    """Film C in M's dream."""
+    """Film C in M's dream and, beside it, in the environment."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", f"{C}.tar"]),
         summaries=[f"{V}.json", f"{M}.json", f"{C}.json"],

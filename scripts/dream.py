@@ -1,22 +1,29 @@
 #!/usr/bin/env python
-"""Play the world model itself: film a dream of M as V decodes it (paper, section 4).
+"""Play the world model itself: film a dream of M beside the environment (paper, section 4).
 
-The environment runs for --warm-up steps. From then on every frame is M's own prediction. The trained controller
-drives, or you do:
+The environment runs for --warm-up steps. From then on the trained controller drives twice: in a dream, where every
+frame is M's own prediction as V decodes it, and in the environment. Or you drive in the dream alone:
 
     python scripts/dream.py --logdir results/carracing --temperature 0.8 --output dream.gif
     python scripts/dream.py --logdir results/carracing --drive keyboard
 
-Keys: left and right for the first action, down and up for the second, space for the third (in CarRacing: steering,
-gas, brake). Esc ends the dream.
+Keys of continuous actions: left and right for the first action, down and up for the second, space for the third (in
+CarRacing: steering, gas, brake).
+Keys of discrete actions: a digit chooses the action of this number. Where the environment names its actions, as VizDoom
+and Atari do, arrows and space choose by name: left, right, up or forward, down or backward, fire or attack. Otherwise
+left and right choose the first and the last of two or three actions. Without a key the action is the one that does
+nothing, if there is one: the middle one of three, the last choice of two, else the first one.
+Esc ends the dream.
 """
 
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from worldmodels.envs import seeding
 from worldmodels.envs.instances import Instances
@@ -33,14 +40,46 @@ from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.progress import progress
-from worldmodels.showing.films import check_film, label_frames, write_film
-from worldmodels.showing.keyboard import Keyboard
+from worldmodels.showing.films import check_film, label_frames, stack_films, write_film
+from worldmodels.showing.keyboard import Keyboard, name_actions
 from worldmodels.storage.files import prepare_folder
 
-FPS = 50  # steps per second, as in CarRacing
-EVERY = 4  # steps between two pictures of the film
+FPS = 50  # steps per second where the environment names no other number
+PICTURES = 12.5  # of the film, per second, about
 
 Policy = Callable[[int, torch.Tensor, Hidden], torch.Tensor]  # step, z (1,n), M's state -> action (1,A)
+
+
+@dataclass
+class Start:
+    """Where the dream starts, and the environment goes on.
+
+    Attributes:
+        frame: (1,H,W,C) uint8.
+        z: (1,n).
+        hidden: M's state before z.
+        is_over: whether the episode has ended.
+    """
+
+    frame: np.ndarray
+    z: torch.Tensor
+    hidden: Hidden
+    is_over: bool
+
+
+@dataclass
+class Episode:
+    """What happens in T steps from the start on, in the dream or in the environment.
+
+    Attributes:
+        frames: (T + 1,H,W,C) uint8.
+        rewards: the T rewards.
+        ending: how it ended, as text; "" if --steps have passed.
+    """
+
+    frames: np.ndarray
+    rewards: list[float]
+    ending: str
 
 
 @torch.inference_mode()
@@ -49,21 +88,51 @@ def main(args: Namespace) -> None:
     env = section_from_args(args, EnvConfig)
     check_flags(args)
     world, controller, saved = load_agent(run.logdir, choose_device(run.device))
+    temperature = own_temperature(saved["config"]) if args.temperature is None else args.temperature
     instances = Instances(env)
+    fps, names = steps_per_second(instances), name_actions(instances.members[0].env)
     squash = world.squash(saved["config"]["squash"], instances.space)
 
     def drive(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
         return squash(controller(**world.features(controller.features, z, hidden)))
 
-    z, hidden = warm_up(world, instances, drive, args.warm_up, seeding.track_seed(run.seed, "validation", 0))
-    keyboard = Keyboard(world.vae, squash.codec, FPS) if args.drive == "keyboard" else None
+    lane = GymnasiumLanes(instances.config, [seeding.track_seed(run.seed, "validation", 0)], instances)
+    start = warm_up(world, lane, drive, args.warm_up)
+    keyboard = Keyboard(world.vae, squash.codec, fps, names) if args.drive == "keyboard" else None
     generator = torch.Generator(world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
-    latents, rewards, ending = play_dream(world, z, hidden, drive, keyboard, args, generator)
-    write_films(args.output, world, latents, rewards, args.temperature)
-    log.info(
-        "dream: %d steps%s, predicted return %.1f, temperature %g, %s",
-        len(rewards), ending, np.cumsum([0.0, *rewards])[-1], args.temperature, ", ".join(args.output),
-    )  # fmt: skip
+    episodes = {
+        f"in M's dream, temperature {temperature:g}": play_dream(
+            world, start, keyboard or drive, args.steps, temperature, generator
+        )
+    }
+    if keyboard:
+        keyboard.close()
+    else:
+        episodes["in the environment"] = play_on(world, lane, start, drive, args.steps)
+    instances.close()
+    write_films(args.output, episodes, fps)
+    texts = (
+        f"{place}: {len(episode.rewards)} steps{episode.ending and ', '}{episode.ending}, "
+        f"return {np.cumsum([0.0, *episode.rewards])[-1]:.1f}"
+        for place, episode in episodes.items()
+    )
+    log.info("dream: %s, %s", "; ".join(texts), ", ".join(args.output))
+
+
+def own_temperature(config: dict) -> float:
+    """Return the temperature of the dreams in which C learned; 1 if it learned in the environment.
+
+    Args:
+        config: of C's checkpoint.
+    """
+    return config["temperature"] if config.get("world") == "dream" else 1.0
+
+
+def steps_per_second(instances: Instances) -> float:
+    """Return how many actions per second the environment is made for, as its metadata say."""
+    fps = instances.members[0].env.metadata.get("render_fps")
+    is_number = isinstance(fps, (int, float)) and 0 < fps < float("inf")
+    return (fps if is_number else FPS) / instances.config.frame_skip
 
 
 def check_flags(args: Namespace) -> None:
@@ -72,7 +141,7 @@ def check_flags(args: Namespace) -> None:
     Raises:
         UserError: A flag is out of bounds, or a film cannot be written.
     """
-    if args.temperature < 0:
+    if args.temperature is not None and not args.temperature >= 0:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
@@ -81,85 +150,100 @@ def check_flags(args: Namespace) -> None:
         prepare_folder(Path(output).absolute().parent)
 
 
-def warm_up(
-    world: WorldModel, instances: Instances, policy: Policy, steps: int, seed: int
-) -> tuple[torch.Tensor, Hidden]:
-    """Drive the true environment for some steps, or to the end of the episode.
-
-    Returns:
-        The latent (1,n) that follows, and M's state before it.
-    """
-    lane = GymnasiumLanes(instances.config, [seed], instances)
-    z, hidden = encode(world.vae, torch.from_numpy(lane.reset()))[0], world.cell.get_init_hidden(1)
+def warm_up(world: WorldModel, lane: GymnasiumLanes, policy: Policy, steps: int) -> Start:
+    """Drive the true environment for some steps, or to the end of the episode."""
+    frame = lane.reset()
+    start = Start(frame, encode(world.vae, torch.from_numpy(frame))[0], world.cell.get_init_hidden(1), False)
     for step in range(steps):
-        action = policy(step, z, hidden)
-        frames, _, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
-        hidden = world.cell.next_hidden(action, z, hidden)
-        z, _ = encode(world.vae, torch.from_numpy(frames))
-        if terminated[0] or truncated[0]:
+        start, _ = step_on(world, lane, start, policy, step)
+        if start.is_over:
             log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
             break
-    instances.close()
-    return z, hidden
+    return start
+
+
+def step_on(world: WorldModel, lane: GymnasiumLanes, now: Start, policy: Policy, step: int) -> tuple[Start, float]:
+    """Take a step in the environment.
+
+    Returns:
+        What follows, and the reward.
+    """
+    action = policy(step, now.z, now.hidden)
+    frame, rewards, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
+    hidden = world.cell.next_hidden(action, now.z, now.hidden)
+    z, _ = encode(world.vae, torch.from_numpy(frame))
+    return Start(frame, z, hidden, bool(terminated[0] or truncated[0])), float(rewards[0])
+
+
+def play_on(world: WorldModel, lane: GymnasiumLanes, start: Start, policy: Policy, steps: int) -> Episode:
+    """Drive on in the environment until the episode ends or the steps have passed."""
+    now, frames, rewards = start, [start.frame], []
+    while len(rewards) < steps and not now.is_over:
+        now, reward = step_on(world, lane, now, policy, len(rewards))
+        frames.append(now.frame)
+        rewards.append(reward)
+    return Episode(np.concatenate(frames), rewards, "where the episode ends" if now.is_over else "")
 
 
 def play_dream(
     world: WorldModel,
-    z: torch.Tensor,
-    hidden: Hidden,
-    drive: Policy,
-    keyboard: Keyboard | None,
-    args: Namespace,
+    start: Start,
+    policy: Policy | Keyboard,
+    steps: int,
+    temperature: float,
     generator: torch.Generator,
-) -> tuple[torch.Tensor, list[float], str]:
-    """Dream until M ends the episode, the user ends it, or --steps have passed.
+) -> Episode:
+    """Dream until M ends the episode, the user ends it, or the steps have passed.
 
-    Returns:
-        latents (T + 1, n), the T predicted rewards, and how the dream ended, as text for the log.
+    At each step M ends the episode with the probability that it predicts.
     """
-    latents, rewards, ending = [z], [], ""
-    steps = dream(world.cell, z, hidden, keyboard or drive, args.steps, args.temperature, generator)
-    for step in progress(steps, "dream", args.steps):
+    latents, rewards, ending = [start.z], [], ""
+    dreamt = dream(world.cell, start.z, start.hidden, policy, steps, temperature, generator)
+    for step in progress(dreamt, "dream", steps):
         latents.append(step.latent)
         rewards.append(float(step.reward))
-        if keyboard and keyboard.closed:
-            ending = ", ended by you"
+        if getattr(policy, "closed", False):
+            ending = "ended by you"
             break
-        if float(step.terminal) > 0:
-            ending = ", where M ends the episode"
+        if torch.rand(1, generator=generator, device=world.device) < step.terminal.sigmoid():
+            ending = "where M ends the episode"
             break
-    if keyboard:
-        keyboard.close()
-    return torch.cat(latents), rewards, ending
+    return Episode(decode(world.vae, torch.cat(latents)), rewards, ending)
 
 
-def write_films(
-    outputs: list[str], world: WorldModel, latents: torch.Tensor, rewards: list[float], temperature: float
-) -> None:
-    """Write the dream as films: every few steps a picture with the return predicted so far.
+def write_films(outputs: list[str], episodes: dict[str, Episode], fps: float) -> None:
+    """Write the episodes side by side as films: every few steps a picture with the returns so far.
 
     Args:
         outputs: the files.
-        world: the world model that dreamt.
-        latents: (T + 1, n).
-        rewards: the T predicted rewards.
-        temperature: the dream's temperature.
+        episodes: label -> episode. An episode that ends goes on as its last picture.
+        fps: steps per second.
     """
-    shown = range(0, len(latents), EVERY)
-    return_so_far = np.cumsum([0.0, *rewards])
-    notes = [f"step {t:3d}   predicted return {return_so_far[t]:4.0f}" for t in shown]
-    frames = decode(world.vae, latents[list(shown)])
-    pictures = label_frames({f"a dream of M, temperature {temperature:g}": frames}, notes, scale=4)
+    every = max(1, round(fps / PICTURES))
+    pictures = stack_films([film_episode(label, episode, every) for label, episode in episodes.items()], beside=True)
     for output in outputs:
-        write_film(output, pictures, FPS / EVERY)
+        write_film(output, pictures, fps / every)
+
+
+def film_episode(label: str, episode: Episode, every: int) -> list[Image.Image]:
+    """Return the pictures of an episode: each `every`-th step, and its last one."""
+    last = len(episode.rewards)
+    shown = [*range(0, last, every), last]
+    return_so_far = np.cumsum([0.0, *episode.rewards])
+    notes = [f"step {t:3d}   return {return_so_far[t]:4.0f}" for t in shown]
+    if episode.ending:
+        notes[-1] += "   the end"
+    return label_frames({label: episode.frames[shown]}, notes, scale=4)
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__, EnvConfig)
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="of the dream; 0: no randomness (default: %(default)s)"
+        "--temperature",
+        type=float,
+        help="of the dream; 0: no randomness (default: that of the dreams in which the controller learned, else 1)",
     )
-    parser.add_argument("--steps", type=int, default=500, help="longest dream, steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=500, help="most steps of each (default: %(default)s)")
     parser.add_argument(
         "--warm-up", type=int, default=60, help="steps in the environment before the dream (default: %(default)s)"
     )

@@ -29,7 +29,7 @@ REPORTED = {
     "5 C, controller": {
         "ctrl_returns.png": "returns",
         "ctrl_search.png": "step size, episode lengths, time",
-        "dream.png": "C drives in M's dream, filmed",
+        "dream.png": "C in M's dream and in the environment, filmed",
     },
 }
 CATEGORIES = {file: category for category, files in REPORTED.items() for file in files}

@@ -159,7 +159,10 @@ def copy_with_terminal(run: Path, folder: Path, logit: float) -> Path:
 def test_dream_ends_where_m_ends_the_episode(tiny_run, tmp_path):
     run = copy_with_terminal(tiny_run, tmp_path / "run", 50.0)
     process = run_script("dream", "--logdir", run, "--steps", 40, "--warm-up", 2, cwd=tmp_path)
-    assert "dream: 1 steps, where M ends the episode, predicted return" in process.stderr
+    assert "in M's dream, temperature 1: 1 steps, where M ends the episode, return " in process.stderr
+    assert "; in the environment: 40 steps, return " in process.stderr
+    with Image.open(tmp_path / "dream.gif") as film:  # the dream waits on its last picture
+        assert film.n_frames == 11
 
 
 def test_dream_is_a_reproducible_film(tiny_run, tmp_path):
@@ -167,14 +170,29 @@ def test_dream_is_a_reproducible_film(tiny_run, tmp_path):
     dream = ["--logdir", run, "--steps", 40, "--warm-up", 10]
     for name in ("a", "b"):
         process = run_script("dream", *dream, "--output", tmp_path / f"{name}.gif")
-    assert re.search(r"dream: 40 steps, predicted return -?\d+\.\d, temperature 1, ", process.stderr)
+    assert re.search(r"dream, temperature 1: 40 steps, return -?\d+\.\d; in the environment: 40 steps,", process.stderr)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as film:
-        assert film.n_frames == 11 and film.info["duration"] == 80
+        assert film.n_frames == 11 and film.info["duration"] == 80 and film.size == (2 * 256, 256 + 2 * MARGIN)
+        dreamt, real = (film.convert("RGB").crop((x, MARGIN, x + 256, 256 + MARGIN)) for x in (0, 256))
+    assert np.asarray(dreamt).tolist() != np.asarray(real).tolist()
     run_script("dream", *dream, "--temperature", 3, "--output", tmp_path / "hot.gif", tmp_path / "hot.png")
     with Image.open(tmp_path / "hot.png") as film:
         assert film.n_frames == 11
     assert (tmp_path / "hot.gif").read_bytes() != (tmp_path / "a.gif").read_bytes()
+
+
+def test_dream_has_the_temperature_in_which_c_learned(tiny_run, tmp_path):
+    run = copy_with_terminal(tiny_run, tmp_path / "run", -50.0)
+    controller = torch.load(run / "ctrl/best.tar", weights_only=True)
+    controller["config"] |= {"world": "dream", "temperature": 1.15}
+    torch.save(controller, run / "ctrl/best.tar")
+    dream = ["--logdir", run, "--steps", 5, "--warm-up", 58, *SHORT]
+    process = run_script("dream", *dream, cwd=tmp_path)
+    assert "in M's dream, temperature 1.15: 5 steps" in process.stderr
+    assert "in the environment: 2 steps, where the episode ends, return" in process.stderr
+    process = run_script("dream", *dream, "--temperature", 0, cwd=tmp_path)
+    assert "in M's dream, temperature 0: 5 steps" in process.stderr
 
 
 def test_keyboard_drives_a_dream(tiny_run, tmp_path, monkeypatch):

@@ -132,16 +132,22 @@ def reduce_colors(pictures: list[Image.Image], colors: int = 64) -> list[Image.I
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 
-def stack_films(films: Sequence[list[Image.Image]]) -> list[Image.Image]:
-    """Return the films, all of one size, as one film, each below the previous one.
+def stack_films(films: Sequence[list[Image.Image]], beside: bool = False) -> list[Image.Image]:
+    """Return the films, all of one size, as one film.
 
     A film that ends early goes on with its last picture.
+
+    Args:
+        films: pictures of each film.
+        beside: whether each film is on the right of the previous one. Otherwise it is below.
     """
     width, height = films[0][0].size
+    across, down = (len(films), 1) if beside else (1, len(films))
     stacked = []
     for t in range(max(map(len, films))):
-        picture = Image.new("RGB", (width, height * len(films)))
-        for row, film in enumerate(films):
-            picture.paste(film[min(t, len(film) - 1)], (0, row * height))
+        picture = Image.new("RGB", (width * across, height * down))
+        for i, film in enumerate(films):
+            place = (i * width, 0) if beside else (0, i * height)
+            picture.paste(film[min(t, len(film) - 1)], place)
         stacked.append(picture)
     return stacked

@@ -33,6 +33,9 @@ def test_films_are_stacked():
     assert [picture.getpixel((0, y)) for picture in stacked for y in (0, 3)] == [
         (255, 0, 0), (255, 0, 0), (0, 0, 255), (255, 0, 0),
     ]  # fmt: skip
+    beside = stack_films([[*red, *blue], red], beside=True)
+    assert [picture.size for picture in beside] == [(8, 2), (8, 2)]
+    assert [beside[1].getpixel((x, 0)) for x in (0, 4)] == [(0, 0, 255), (255, 0, 0)]
 
 
 def test_mp4_is_written_by_ffmpeg(tmp_path):

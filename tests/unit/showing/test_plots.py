@@ -1,4 +1,4 @@
-"""Figures, tables and the keyboard, from small inputs."""
+"""Figures and tables, from small inputs."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,8 @@ import plot_evaluation
 import plot_run
 import plot_vae
 import replay_episodes
-from worldmodels.envs.actions import ActionCodec
 from worldmodels.runtime.errors import UserError
 from worldmodels.showing import tables
-from worldmodels.showing.keyboard import Keyboard
 
 
 def test_worst_frames_are_apart():
@@ -76,17 +74,3 @@ def test_an_environment_without_a_car_has_no_tracks_and_no_published_scores(tmp_
         plot_evaluation.published_scores("Pendulum-v1") == {}
         and len(plot_evaluation.published_scores("CarRacing-v3")) == 4
     )
-
-
-def test_keys_are_the_bounds_of_the_actions(monkeypatch):
-    import gymnasium as gym
-    import pygame
-
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    space = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
-    keyboard = Keyboard(None, ActionCodec(space), 50)
-    pressed = dict.fromkeys((pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN, pygame.K_SPACE), False)
-    assert keyboard.action(pressed).tolist() == [0, 0, 0]
-    assert keyboard.action({**pressed, pygame.K_LEFT: True, pygame.K_UP: True}).tolist() == [-1, 1, 0]
-    assert keyboard.action({**pressed, pygame.K_RIGHT: True, pygame.K_SPACE: True}).tolist() == [1, 0, 1]
-    keyboard.close()
