@@ -19,12 +19,11 @@ rule refit_controller:
     benchmark:
         f"{LOGDIR}/benchmarks/refit_controller.tsv"
     conda:
-        "../envs/train.yaml"
+        "../envs/play.yaml"
     threads: 8
     resources:
         mem_mb=growing(2500 + 40 * FRAME_MB * CONFIG.rollouts.seq_len),
         runtime=growing(60),
-        gpu=1,
     params:
         **PROGRAMS,
         options=compared(flags_text(CONFIG.ctrl, ["features", "hidden"])),

@@ -56,9 +56,14 @@ def parse_yaml(text: str, name: str) -> Any:
 
 
 def merge_config(config: dict, values: dict) -> None:
-    """Overwrite a configuration, in place, with these values; in nested mappings only the keys that are there."""
+    """Overwrite a configuration, in place, with these values; in nested mappings only the keys that are there.
+
+    The mappings of .json files, which Snakemake reads as OrderedDict, become plain ones.
+    """
     for name, value in values.items():
-        if isinstance(value, dict) and isinstance(config.get(name), dict):
-            merge_config(config[name], value)
-        else:
+        if not isinstance(value, dict):
             config[name] = value
+            continue
+        if not isinstance(config.get(name), dict):
+            config[name] = {}
+        merge_config(config[name], value)

@@ -2,7 +2,9 @@
 
 import argparse
 import datetime
+import json
 import shlex
+from collections import OrderedDict
 
 import pytest
 import yaml
@@ -17,7 +19,7 @@ from worldmodels.runtime.config import (
     WMMDNRNNConfig,
     WMVAEConfig,
 )
-from worldmodels.runtime.config_arguments import parse_config_arguments
+from worldmodels.runtime.config_arguments import merge_config, parse_config_arguments
 from worldmodels.runtime.config_file import as_yaml
 from worldmodels.runtime.effects import compared_fields
 from worldmodels.runtime.errors import UserError
@@ -285,6 +287,14 @@ def test_episodes_of_gymnasium_alone_have_no_share_of_gymnasium(env, certain):
     assert ("gymnasium_share" not in compared_fields(loaded.rollouts, loaded)) == certain
     if certain:
         assert choose_backend(loaded.env) == "gymnasium"
+
+
+def test_mappings_of_json_files_become_plain():
+    """Snakemake reads them as OrderedDict, also where the configuration has null."""
+    values: dict = {"rollouts": {"mixture": None}}
+    merge_config(values, json.loads('{"rollouts": {"mixture": {"ou": 1}}}', object_pairs_hook=OrderedDict))
+    assert values == {"rollouts": {"mixture": {"ou": 1}}} and type(values["rollouts"]["mixture"]) is dict
+    assert load_config(values).rollouts.mixture == {"ou": 1}
 
 
 def test_options_do_not_depend_on_order_or_spelling():
