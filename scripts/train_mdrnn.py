@@ -70,11 +70,12 @@ def main(args: Namespace) -> None:
     result = train_mdrnn(data.train, data.test, config, run.seed, identity, device, None if precomputed else vae)
     starts = data.train.dream_starts() if precomputed else data.train.dream_starts(vae)
     best, history = result["best"] | starts | {"vae": file_digest(weights)}, result["history"]
-    write_best(folder, best, history, origin)
+    write_best(folder, best, history, origin, endings=result["endings"].text())
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/best.tar",
         len(history), best["precision"], best["epoch"], folder,
     )  # fmt: skip
+    log.info("mdrnn: endings in validation: %s", result["endings"].text())
 
 
 def read_latents(logdir: str, config: WMMDNRNNConfig) -> Sequences:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from worldmodels.runtime.detection import Detection
 from worldmodels.showing.figures import BLACK, BLUE, ORANGE, new_figure
 
 THRESHOLD = 0.5  # From this probability on M predicts an ending. Precision and recall are given for it.
@@ -28,34 +29,6 @@ class Prediction(NamedTuple):
 
     probabilities: np.ndarray
     terminals: np.ndarray
-
-
-class Detection(NamedTuple):
-    """How M finds the endings of some episodes.
-
-    Attributes:
-        steps: of the episodes.
-        endings: steps with an ending.
-        predicted: steps where M's probability exceeds THRESHOLD.
-        hits: steps with both.
-    """
-
-    steps: int
-    endings: int
-    predicted: int
-    hits: int
-
-    def text(self) -> str:
-        """Return precision and recall, each with its numerator and its denominator."""
-        return (
-            f"precision {share_text(self.hits, self.predicted)} of predicted endings, "
-            f"recall {share_text(self.hits, self.endings)} of true endings"
-        )
-
-
-def share_text(part: int, whole: int) -> str:
-    """Return a share with its numbers, or "unknown" where the whole is 0."""
-    return f"{part / whole:.2f} ({part}/{whole})" if whole else f"unknown ({part}/{whole})"
 
 
 def join_predictions(predictions: list[Prediction]) -> Prediction:

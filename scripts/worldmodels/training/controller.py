@@ -53,9 +53,9 @@ def train_controller(
         identity: stamp of the configuration, code and models; a saved state with another stamp is not continued.
 
     Returns:
-        What best.tar holds: state_dict of the best validated mean, reward, epoch (its generation), config, the digests
-        of V's and M's files (vae, mdrnn), and env_steps, the environment steps before this training. And the steps of
-        all episodes of this training.
+        What best.tar holds: state_dict of the best validated mean; reward and reward_std, the mean and the standard
+        deviation of its validation; epoch (its generation); config; the digests of V's and M's files (vae, mdrnn); and
+        env_steps, the environment steps before this training. And the steps of all episodes of this training.
 
     Raises:
         Interrupted: a signal came; the state is saved.
@@ -72,6 +72,7 @@ def train_controller(
     best = {
         "state_dict": controller.state_dict(),
         "reward": loop.best["reward"],
+        "reward_std": loop.best["reward_std"],
         "epoch": loop.best["epoch"],
         "config": sizes | result_values(config),
         "env_steps": {"rollouts": world.env_steps, **start.env_steps},

@@ -14,6 +14,7 @@ from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import WMMDNRNNConfig
+from worldmodels.runtime.detection import Detection
 from worldmodels.runtime.settings import result_values
 from worldmodels.runtime.training_log import log_mdrnn_epoch
 from worldmodels.training.graphed_step import GraphedStep
@@ -39,7 +40,8 @@ def train_mdrnn(
         identity: stamp of the configuration, code and data; a saved state with another stamp is not continued.
 
     Returns:
-        "best", what best.tar holds (state_dict, epoch, precision, config), and "history", a row per epoch.
+        "best", what best.tar holds (state_dict, epoch, precision, config); "history", a row per epoch; and "endings",
+        the Detection of the best weights in the sequences of test.
     """
     torch.manual_seed(seeding.integer_seed(seed, "mdrnn/weights"))
     sizes = (config.latent_size, config.action_size, config.hidden_size, config.gmm_components)
@@ -71,7 +73,9 @@ def train_mdrnn(
         log_mdrnn_epoch(loop.history[-1])
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
-    return {"best": {**loop.best, "config": sizes | result_values(config)}, "history": loop.history}
+    mdrnn.load_state_dict(loop.best["state_dict"])
+    best = {**loop.best, "config": sizes | result_values(config)}
+    return {"best": best, "history": loop.history, "endings": detect_endings(learner, test, seed)}
 
 
 class MDRNNLearner:
@@ -119,6 +123,15 @@ class MDRNNLearner:
         """Return the losses of a batch, see models.mdrnn.sum_losses."""
         return self.sum_losses(*self.tensors(batch))
 
+    def count_endings(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the numbers of a Detection for a batch, (4,)."""
+        tensors = {key: tensor.to(self.device) for key, tensor in zip(BATCH_KEYS, self.tensors(batch))}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            *_, logits = self.mdrnn(tensors["actions"], tensors["latents"])
+        inside = tensors["padding"] == 0
+        endings, predicted = (tensors["terminals"] > 0) & inside, (logits > 0) & inside
+        return torch.stack([mask.sum() for mask in (inside, endings, predicted, endings & predicted)])
+
     def mean_losses(self, sums: dict[str, float]) -> dict[str, float]:
         """Return gmm, bce, mse and loss from the sums over some batches."""
         return mean_losses(sums, self.mdrnn.latents, self.config.include_reward)
@@ -148,6 +161,14 @@ def validate(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDatase
         for batch in test.batches(learner.config.batch_size)
     ]
     return learner.mean_losses({name: sum(batch[name] for batch in batches) for name in batches[0]})
+
+
+@torch.no_grad()
+def detect_endings(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int) -> Detection:
+    """Return how M finds the endings in all sequences, always with the same noise."""
+    torch.manual_seed(seeding.integer_seed(seed, "mdrnn/validation"))
+    counts = [learner.count_endings(batch) for batch in test.batches(learner.config.batch_size)]
+    return Detection(*torch.stack(counts).sum(0).tolist())
 
 
 def sample_latents(vae: VAE, frames: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,20 @@ from worldmodels.training.history import COLUMNS
 from worldmodels.training.tracks import TrackSampler
 
 
+class Validation(NamedTuple):
+    """The validation of a mean.
+
+    Attributes:
+        reward: mean return of its episodes.
+        reward_std: their standard deviation; None of one episode.
+        env_steps: environment steps that it took.
+    """
+
+    reward: float
+    reward_std: float | None
+    env_steps: int
+
+
 class SearchLoop:
     """Asks the search for candidates, evaluates them and tells the search their returns.
 
@@ -28,8 +43,8 @@ class SearchLoop:
     Attributes:
         history: a row per generation, with the keys history.COLUMNS.
         returns: of each generation, (pop_size, episodes per candidate).
-        validations: generation -> mean return of its average, and the environment steps that the validation took.
-        best: reward, epoch (the generation) and parameters (P,) of the best validated average.
+        validations: generation -> the validation of its average.
+        best: reward, reward_std, epoch (the generation) and parameters (P,) of the best validated average.
         env_steps: environment steps so far, validations included.
         saved_generations: generations in the saved state, which a smaller budget must not cut.
         jobs: the pieces of the generation that is being evaluated.
@@ -44,8 +59,8 @@ class SearchLoop:
         self.tracks = TrackSampler(config, seed)
         self.history: list[dict] = []
         self.returns: list[np.ndarray] = []
-        self.validations: dict[int, tuple[float, int]] = {}
-        self.best: dict = {"reward": float("-inf"), "epoch": 0, "parameters": self.mean}
+        self.validations: dict[int, Validation] = {}
+        self.best: dict = {"reward": float("-inf"), "reward_std": None, "epoch": 0, "parameters": self.mean}
         self.env_steps = 0
         self.saved_generations = 0
         self.jobs: list[Future] = []
@@ -100,12 +115,12 @@ class SearchLoop:
             (returns, lengths), validation = self.evaluate(candidates, tracks)
             with interrupts.patiently():  # all of this or nothing is in the saved state
                 if validation:
-                    self.record_validation(self.generation, *validation, mean)
+                    self.record_validation(self.generation, validation, mean)
                 self.record_generation(returns, int(lengths.sum()), tracks, start)
                 yield
             interrupts.check()
         validation = self.collect_validation(self.submit_validation())
-        self.record_validation(self.generation, *validation, self.mean)
+        self.record_validation(self.generation, validation, self.mean)
 
     def next_tracks(self) -> list[int]:
         """Return the tracks of all episodes of the next generation, candidate by candidate."""
@@ -121,7 +136,7 @@ class SearchLoop:
                 self.mean, sigma, config.ascent_rate, config.pop_size, self.search.random
             )
 
-    def evaluate(self, candidates: np.ndarray, tracks: list[int]) -> tuple[Result, tuple[float, int] | None]:
+    def evaluate(self, candidates: np.ndarray, tracks: list[int]) -> tuple[Result, Validation | None]:
         """Play the candidates' episodes and, beside them, the validation of the mean if it is due.
 
         Args:
@@ -129,8 +144,7 @@ class SearchLoop:
             tracks: of all episodes, candidate by candidate.
 
         Returns:
-            Returns (pop_size, episodes per candidate) and lengths of the episodes; the validation's mean return and
-            environment steps, or None.
+            Returns (pop_size, episodes per candidate) and lengths of the episodes; the validation, or None.
         """
         parameters = np.repeat(candidates, self.episodes, axis=0)
         jobs = self.evaluator.submit(parameters, tracks, self.finished_pieces)
@@ -169,23 +183,25 @@ class SearchLoop:
         seeds = self.tracks.validation_seeds()
         return self.evaluator.submit(np.tile(self.mean, (len(seeds), 1)), seeds)
 
-    def collect_validation(self, jobs: list[Future]) -> tuple[float, int]:
-        """Return the mean return of a validation, and the environment steps that it took.
+    def collect_validation(self, jobs: list[Future]) -> Validation:
+        """Return the validation that these jobs play.
 
         Raises:
             UserError: a return is not finite.
         """
         returns, lengths = self.evaluator.collect(jobs)
         check_returns(returns, self.generation, self.tracks.validation_seeds(), validation=True)
-        return float(returns.mean()), int(lengths.sum())
+        std = float(returns.std(ddof=1)) if len(returns) > 1 else None
+        return Validation(float(returns.mean()), std, int(lengths.sum()))
 
-    def record_validation(self, generation: int, reward: float, env_steps: int, mean: np.ndarray) -> None:
+    def record_validation(self, generation: int, validation: Validation, mean: np.ndarray) -> None:
         """Record the validation of a generation's mean, and keep the mean if it is the best so far."""
-        self.env_steps += env_steps
-        self.validations[generation] = reward, env_steps
-        self.history[generation - 1]["validation_mean"] = reward
-        if reward > self.best["reward"]:
-            self.best = {"reward": reward, "epoch": generation, "parameters": mean}
+        self.env_steps += validation.env_steps
+        self.validations[generation] = validation
+        self.history[generation - 1]["validation_mean"] = validation.reward
+        if validation.reward > self.best["reward"]:
+            score = {"reward": validation.reward, "reward_std": validation.reward_std}
+            self.best = {**score, "epoch": generation, "parameters": mean}
 
     def keep_finished_pieces(self) -> None:
         """Keep the finished pieces of an interrupted generation. Its validation, if there is one, is played again."""
@@ -203,7 +219,7 @@ class SearchLoop:
         return {
             "returns": [torch.from_numpy(returns) for returns in self.returns],
             "history": self.history,
-            "validations": self.validations,
+            "validations": {generation: tuple(each) for generation, each in self.validations.items()},
             "partial": {
                 number: tuple(torch.from_numpy(array) for array in result)
                 for number, result in self.finished_pieces.items()
@@ -219,7 +235,7 @@ class SearchLoop:
             self.switch_search()
             tracks = self.next_tracks()
             if self.generation in state["validations"]:
-                self.record_validation(self.generation, *state["validations"][self.generation], self.mean)
+                self.record_validation(self.generation, Validation(*state["validations"][self.generation]), self.mean)
             self.search.ask()
             self.tell(returns.numpy(), tracks)
             self.history.append({**row, "validation_mean": None})

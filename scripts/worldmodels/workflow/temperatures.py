@@ -38,7 +38,8 @@ def folders(temperatures: list[float], config: types.SimpleNamespace) -> dict[st
         temperatures: see read_temperatures.
         config: the run's checked configuration.
     """
-    own = config.ctrl.temperature if config.ctrl.world == "dream" else None
+    dreams_alike = config.ctrl.world == "dream" and not config.ctrl.start  # The variants' C starts at 0.
+    own = config.ctrl.temperature if dreams_alike else None
     return {
         name: config.logdir if changes["ctrl"]["temperature"] == own else f"{config.logdir}/temperatures/{name}"
         for name, changes in variants(temperatures).items()

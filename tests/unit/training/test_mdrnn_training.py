@@ -9,7 +9,7 @@ from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.models.mdrnn import MDRNN, get_loss, mean_losses
 from worldmodels.runtime.config import WMMDNRNNConfig
 from worldmodels.storage.npz import write_npz
-from worldmodels.training.mdrnn import MDRNNLearner, train_mdrnn
+from worldmodels.training.mdrnn import MDRNNLearner, detect_endings, train_mdrnn
 
 SIZES = (32, 3, 64, 5)
 CPU = torch.device("cpu")
@@ -67,6 +67,18 @@ def train_on(data: LatentSequenceDataset, logdir, **values) -> dict:
     torch.set_num_threads(1)  # a network so small takes longer with two, most of all on a busy machine
     config = WMMDNRNNConfig(latent_size=2, action_size=2, hidden_size=16, logdir=str(logdir), **values)
     return train_mdrnn(data, data, config, seed=1, identity="same", device=CPU)
+
+
+@pytest.mark.parametrize("logit", [-1.0, 1.0])
+def test_endings_are_counted_without_padding(tmp_path, logit):
+    """M that predicts no ending, or one at every step."""
+    data, m = hazard(tmp_path / "latents_2.npz", episodes=20), MDRNN(2, 2, 16, 5)
+    torch.nn.init.zeros_(m.gmm_linear.weight)
+    m.gmm_linear.bias.data[-1] = logit
+    learner = MDRNNLearner(m, torch.optim.SGD(m.parameters()), WMMDNRNNConfig(), CPU, None, 1.0, rows=7.0)
+    steps, endings = len(data.arrays["terminals"]), int(data.arrays["terminals"].sum())
+    predicted = (steps, endings) if logit > 0 else (0, 0)
+    assert steps % 32 and detect_endings(learner, data, seed=1) == (steps, endings, *predicted)
 
 
 def test_probability_of_a_terminal_is_learned(tmp_path):

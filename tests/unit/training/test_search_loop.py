@@ -44,11 +44,13 @@ def test_training_maximizes_and_keeps_the_best_validated_mean():
         pass
     assert loop.generation == 40
     assert sorted(loop.validations) == list(range(4, 41, 4))
-    assert loop.best["reward"] == max(reward for reward, _ in loop.validations.values()) > -0.1 > peak(np.zeros(5))[0]
+    best = max(loop.validations.values())
+    assert loop.best["reward"] == best.reward > -0.1 > peak(np.zeros(5))[0]
+    assert loop.best["reward_std"] == best.reward_std < 0.03  # the noise of the three episodes
     assert peak(loop.best["parameters"])[0] == pytest.approx(loop.best["reward"], abs=0.05)
     assert loop.env_steps == 40 * 24 * 10 + 10 * 3 * 10
     rows = {row["generation"]: row for row in loop.history}
-    assert all(rows[g]["validation_mean"] == reward for g, (reward, _) in loop.validations.items())
+    assert all(rows[g]["validation_mean"] == validation.reward for g, validation in loop.validations.items())
     assert loop.end_reason() == "40 generations done"
 
 

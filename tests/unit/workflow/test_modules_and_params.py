@@ -48,8 +48,9 @@ def test_temperatures_are_numbers_of_at_least_0(value):
 def test_the_runs_own_dream_is_not_dreamt_twice():
     dreams = load_config({"logdir": "run", "ctrl": {"world": "dream", "temperature": 1.0}})
     assert temperatures.folders([0.5, 1.0], dreams) == {"0.5": "run/temperatures/0.5", "1.0": "run"}
-    awake = load_config({"logdir": "run", "ctrl": {"temperature": 1.0}})
-    assert temperatures.folders([1.0], awake) == {"1.0": "run/temperatures/1.0"}
+    for other in ({"temperature": 1.0}, {"world": "dream", "temperature": 1.0, "start": "other/ctrl/best.tar"}):
+        config = load_config({"logdir": "run", "ctrl": other})
+        assert temperatures.folders([1.0], config) == {"1.0": "run/temperatures/1.0"}
 
 
 def test_a_module_keeps_the_temperatures():
