@@ -35,7 +35,7 @@ def load_first_latents(path: str) -> FirstLatents:
     saved = load_checkpoint(path, ("state_dict", "config"))
     if "first_latents" not in saved:
         raise UserError(
-            f"{path}: expected an M that knows the first latents of its rollouts, found none; train M again"
+            f"{path}: expected an M that says where dreams start, found one of an earlier version; train again"
         )
     return FirstLatents(**saved["first_latents"])
 
