@@ -55,7 +55,9 @@ IDLE = [
     ("vae", SHORT, {**LESS_PATIENT, "memory_gb": 4.0}),
     ("mdrnn", SHORT, LESS_PATIENT),
     ("mdrnn", {**SHORT, "num_epochs": 0}, {**LESS_PATIENT, "learning_rate": 0.1, "grad_clip": 0.1}),
-    ("ctrl", SEARCH, {"sample_growth": 6000, "hard_share": 0.9, "ascent_after": 7000, "ascent_rate": 0.9}),
+    ("ctrl", SEARCH, {
+        "sample_growth": 6000, "hard_share": 0.9, "ascent_after": 7000, "ascent_rate": 0.9, "temperature": 2.0,
+    }),
 ]  # fmt: skip
 ENV = {"backend": "gymnasium"}
 

@@ -1,5 +1,6 @@
 """The agent: V encodes frames, M keeps the hidden state, C acts (paper, section 2.4)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import gymnasium as gym
@@ -16,6 +17,9 @@ from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.preflight import check_squash
 from worldmodels.storage.checkpoints import check_models
+
+# policy(rows, z=..., h=...) -> encoded actions (k, A). The features come by name; `rows` are theirs in the batch.
+Policy = Callable[..., torch.Tensor]
 
 
 @dataclass

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from worldmodels.playing.agent import WorldModel
+from worldmodels.playing.agent import Policy, WorldModel
 from worldmodels.playing.dreams import choose_latent
-from worldmodels.playing.episodes import Policy
 from worldmodels.playing.graphed_function import GraphedFunction
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.checkpoints import load_checkpoint

@@ -1,6 +1,5 @@
 """Episodes of the agent, played side by side as one batch."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,11 +8,10 @@ import torch
 from worldmodels.envs.lanes import EnvPoolLanes, GymnasiumLanes
 from worldmodels.models.encoding import encode
 from worldmodels.models.mdrnn import MDRNNCell
-from worldmodels.playing.agent import WorldModel
+from worldmodels.playing.agent import Policy, WorldModel
 from worldmodels.playing.graphed_function import GraphedFunction
 
 ALL_ROWS = slice(None)
-Policy = Callable[..., torch.Tensor]
 
 
 class EpisodeScores:

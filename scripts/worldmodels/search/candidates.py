@@ -5,8 +5,7 @@ import torch
 
 from worldmodels.models.controller import ManyControllers
 from worldmodels.models.load_controller import make_controller
-from worldmodels.playing.agent import Squash, WorldModel
-from worldmodels.playing.episodes import Policy
+from worldmodels.playing.agent import Policy, Squash, WorldModel
 from worldmodels.runtime.config import WMControllerConfig
 
 
