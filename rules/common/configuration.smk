@@ -91,3 +91,5 @@ PRODUCTS = [
 
 # The programs inherit this, so that they end with this Snakemake, also when it is killed.
 os.environ[interrupts.STARTER] = interrupts.process_stamp(os.getpid())
+# When a cluster's job is told to end, its program saves first.
+internals.keep_shells_alive(workflow)

@@ -68,6 +68,17 @@ def submits_jobs(workflow: Any) -> bool:
     return bool(workflow.remote_exec or workflow.resource_settings.nodes)
 
 
+def keep_shells_alive(workflow: Any) -> None:
+    """Let the shell in which a cluster's job starts its program outlive SIGTERM.
+
+    Why: SLURM ends a job's step as soon as the step's first process ends. With slurm-pass-command-as-script that is a
+    shell, so at the time limit the program would have no time to save. The program itself still gets the signal.
+    """
+    settings = workflow.remote_execution_settings
+    if is_job_process(workflow) and settings is not None:  # None in the process that the shell starts
+        settings.precommand = "trap : TERM"
+
+
 def given_memory(workflow: Any, rule: str) -> float | None:
     """Return the MB that --set-resources or a profile gives a rule. Why: the check of C's memory needs the number.
 

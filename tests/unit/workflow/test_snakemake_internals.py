@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from snakemake.logging import DefaultFormatter
+from snakemake.settings.types import RemoteExecutionSettings
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from worldmodels.workflow import snakemake_internals as internals
@@ -95,6 +96,17 @@ def test_a_profile_holds_for_the_rules_of_modules():
     assert threads.items() <= flow.resource_settings.overwrite_threads.items()
     names = [f"{seed}collect_{which}" for seed in ("", "seed_1_", "seed_2_") for which in ("rollouts", "last_rollouts")]
     assert flow.resource_settings.overwrite_resources == {name: {"mem_mb": 1} for name in names}
+
+
+def test_only_the_shells_of_cluster_jobs_outlive_sigterm():
+    for remote_exec, settings in ((True, SimpleNamespace(precommand=None)), (False, SimpleNamespace(precommand=None))):
+        internals.keep_shells_alive(SimpleNamespace(remote_exec=remote_exec, remote_execution_settings=settings))
+        assert settings.precommand == ("trap : TERM" if remote_exec else None)
+    internals.keep_shells_alive(SimpleNamespace(remote_exec=True, remote_execution_settings=None))
+
+
+def test_snakemake_has_the_setting_that_keeps_shells_alive():
+    assert RemoteExecutionSettings().precommand is None
 
 
 class Expression:
