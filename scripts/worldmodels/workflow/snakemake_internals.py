@@ -12,6 +12,7 @@ from typing import Any
 
 from snakemake.common.configfile import load_configfile
 from snakemake.logging import logger
+from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
 from worldmodels.runtime.config_arguments import encode_config_argument, merge_config, parse_config_arguments
 from worldmodels.runtime.paths import input_name
@@ -23,6 +24,7 @@ except ImportError:
     PersistenceBase = None
 
 CHECKED_VERSION = "9.27.1"
+TRAP = "trap : TERM"  # a shell with a trap waits for its program before it ends
 LISTED_JOBS = 5  # jobs of a rule that a dry run describes one by one
 
 
@@ -73,10 +75,17 @@ def keep_shells_alive(workflow: Any) -> None:
 
     Why: SLURM ends a job's step as soon as the step's first process ends. With slurm-pass-command-as-script that is a
     shell, so at the time limit the program would have no time to save. The program itself still gets the signal.
+    The setting of --precommand does the same, but no job passes it on to the shell of its step.
     """
-    settings = workflow.remote_execution_settings
-    if is_job_process(workflow) and settings is not None:  # None in the process that the shell starts
-        settings.precommand = "trap : TERM"
+    if not is_job_process(workflow):
+        return
+    precommand = SpawnedJobArgsFactory.precommand
+
+    def keep_alive(self: SpawnedJobArgsFactory, *arguments: Any, **keywords: Any) -> str:
+        return " && ".join(filter(None, [TRAP, precommand(self, *arguments, **keywords)]))
+
+    if precommand.__name__ != keep_alive.__name__:  # a module's Snakefile comes here, too
+        SpawnedJobArgsFactory.precommand = keep_alive
 
 
 def given_memory(workflow: Any, rule: str) -> float | None:

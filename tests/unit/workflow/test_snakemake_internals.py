@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from snakemake.logging import DefaultFormatter
-from snakemake.settings.types import RemoteExecutionSettings
+from snakemake.spawn_jobs import SpawnedJobArgsFactory
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from worldmodels.workflow import snakemake_internals as internals
@@ -98,15 +98,16 @@ def test_a_profile_holds_for_the_rules_of_modules():
     assert flow.resource_settings.overwrite_resources == {name: {"mem_mb": 1} for name in names}
 
 
-def test_only_the_shells_of_cluster_jobs_outlive_sigterm():
-    for remote_exec, settings in ((True, SimpleNamespace(precommand=None)), (False, SimpleNamespace(precommand=None))):
-        internals.keep_shells_alive(SimpleNamespace(remote_exec=remote_exec, remote_execution_settings=settings))
-        assert settings.precommand == ("trap : TERM" if remote_exec else None)
-    internals.keep_shells_alive(SimpleNamespace(remote_exec=True, remote_execution_settings=None))
+def test_only_the_shells_of_cluster_jobs_outlive_sigterm(monkeypatch):
+    def precommand(self: object) -> str:
+        return "module load cuda"
 
-
-def test_snakemake_has_the_setting_that_keeps_shells_alive():
-    assert RemoteExecutionSettings().precommand is None
+    monkeypatch.setattr(SpawnedJobArgsFactory, "precommand", precommand)
+    internals.keep_shells_alive(SimpleNamespace(remote_exec=False))
+    assert SpawnedJobArgsFactory.precommand is precommand
+    for _ in range(2):  # the Snakefile of a run, and that of a module in it
+        internals.keep_shells_alive(SimpleNamespace(remote_exec=True))
+        assert SpawnedJobArgsFactory.precommand(None) == "trap : TERM && module load cuda"
 
 
 class Expression:
