@@ -81,7 +81,7 @@ PRODUCTS = [
     *ROLLOUTS,
     *ROLLOUT_SUMMARIES,
     *(f"{stage}.{ending}" for stage in (V, M, C) for ending in ("tar", "json")),
-    *([f"{START}.tar", f"{START}.json"] if REFITS else []),
+    *START_FILES,
     *([f"{LATENTS}.npz", f"{LATENTS}.json"] if PRECOMPUTED else []),
     f"{LOGDIR}/ctrl/history.csv",
     TEST,
