@@ -90,7 +90,7 @@ def read_latents(logdir: str, config: WMMDNRNNConfig) -> Sequences:
             f"{path}.npz: expected the latents of {weights}, found another V's; run encode_latents.py again"
         )
     check_split(len(read_npz(f"{path}.npz", ("offsets",))["offsets"]), config.num_test_files)
-    source = {"path": f"{path}.npz", "seq_len": config.seq_len, "num_test_files": config.num_test_files}
+    source = {"source": f"{path}.npz", "seq_len": config.seq_len, "num_test_files": config.num_test_files}
     train = LatentSequenceDataset(**source)
     test = LatentSequenceDataset(**source, train=False) if config.num_test_files else train
     return Sequences(train, test, [f"{path}.npz"], [f"{path}.json"])

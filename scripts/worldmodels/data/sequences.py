@@ -8,7 +8,7 @@ there.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from worldmodels.data.datasets import EpisodeGroup, RolloutDataset
-from worldmodels.data.episodes import split_files
+from worldmodels.data.episodes import as_numbers, split_files
 from worldmodels.data.latents import LATENT_KEYS
 from worldmodels.models.encoding import encode
 from worldmodels.models.vae import VAE
@@ -118,6 +118,37 @@ def check_sequences(offsets: np.ndarray, where: str) -> None:
         raise UserError(f"mdrnn: expected episodes of at least 2 steps, found none in {where}")
 
 
+def complete_latents(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of E episodes with N steps together, as latents_<n>.npz holds them.
+
+    Args:
+        arrays: latents (N, n), actions (N, A), rewards (N,) and terminals (N,), of any type of numbers. logsigmas
+            (N, n) may be missing: then sigma is 0. offsets (E,), the rows where the episodes start, may be missing:
+            then an episode starts at the first row and after each terminal.
+
+    Raises:
+        UserError: an array is missing, or has another shape.
+    """
+    missing = [key for key in ("latents", "actions", "rewards", "terminals") if key not in arrays]
+    if missing:
+        raise UserError(f"arrays: expected latents, actions, rewards and terminals, found no {', '.join(missing)}")
+    shapes = {"latents": 2, "logsigmas": 2, "actions": 2, "rewards": 1, "terminals": 1}
+    complete = {key: as_numbers(np.asarray(arrays[key]), ndim) for key, ndim in shapes.items() if key in arrays}
+    complete.setdefault("logsigmas", np.full_like(complete["latents"], -np.inf))
+    steps = len(complete["latents"])
+    for key, array in complete.items():
+        if array.ndim != shapes[key] or len(array) != steps or array.dtype != np.float32:
+            raise UserError(
+                f"arrays: expected {key} of {shapes[key]} dimensions and {steps} rows of numbers, "
+                f"found shape {array.shape} and type {array.dtype}"
+            )
+    starts = np.append(0, np.flatnonzero(complete["terminals"]) + 1)
+    offsets = np.asarray(arrays.get("offsets", starts[starts < steps]), np.int64)
+    if offsets[:1].tolist() != [0] or (np.diff(offsets, append=steps) < 1).any():
+        raise UserError(f"arrays: expected offsets that ascend from 0 to below {steps}, found {offsets.tolist()}")
+    return complete | {"offsets": offsets}
+
+
 class LatentSequenceDataset(SequenceCounts, torch.utils.data.Dataset):
     """Sequences of precomputed latents, cut afresh for each epoch (`batches`) or fixed (indexing).
 
@@ -125,15 +156,22 @@ class LatentSequenceDataset(SequenceCounts, torch.utils.data.Dataset):
     (L,). The latents z = mu + sigma * noise are drawn anew for every item and batch.
 
     Args:
-        path: latents_<n>.npz.
+        source: the file latents_<n>.npz, or its arrays in memory, see complete_latents.
         seq_len: L.
         train: whether to use the training episodes or the held-out ones. Without held-out episodes that dataset is
             empty.
         num_test_files: number of episodes at the end that are held out, see split_files.
     """
 
-    def __init__(self, path: str | Path, seq_len: int, train: bool = True, num_test_files: int = 0) -> None:
-        arrays = read_npz(path, LATENT_KEYS)
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, np.ndarray],
+        seq_len: int,
+        train: bool = True,
+        num_test_files: int = 0,
+    ) -> None:
+        in_memory = isinstance(source, Mapping)
+        arrays = complete_latents(source) if in_memory else read_npz(source, LATENT_KEYS)
         offsets = np.append(arrays.pop("offsets"), len(arrays["latents"]))
         episodes = split_files(list(range(len(offsets) - 1)), num_test_files, train)
         begin, end = (episodes[0], episodes[-1] + 1) if episodes else (0, 0)
@@ -141,7 +179,7 @@ class LatentSequenceDataset(SequenceCounts, torch.utils.data.Dataset):
         self.offsets, self.seq_len = offsets[begin : end + 1] - offsets[begin], seq_len
         self.arrays = {key: torch.from_numpy(array[rows]) for key, array in arrays.items()}
         self.sequences = cut_episodes(self.offsets, seq_len)
-        check_sequences(self.offsets, str(path))
+        check_sequences(self.offsets, "the arrays" if in_memory else str(source))
 
     @property
     def reward_scale(self) -> float:

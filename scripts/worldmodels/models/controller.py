@@ -17,6 +17,10 @@ class Controller(nn.Module):
         latent_size, hidden_size, action_size: sizes of z, of h and c, and of the outputs, A.
         features: the inputs in their order, see ctrl.features.
         hidden: widths of hidden layers with tanh. The paper's agent has none.
+
+    Attributes:
+        latent_size, hidden_size, action_size, features: as given.
+        sizes: of the inputs, by name, in the order of `features`.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class Controller(nn.Module):
         hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.latent_size, self.hidden_size, self.action_size = latent_size, hidden_size, action_size
         self.features = features
         sizes = {"z": latent_size, "h": hidden_size, "c": hidden_size}
         self.sizes = {name: sizes[name] for name in features}

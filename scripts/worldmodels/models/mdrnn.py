@@ -10,7 +10,7 @@ CELLS = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}
 
 
 class _MDRNNBase(nn.Module):
-    """What MDRNN and MDRNNCell share: the head that predicts the mixture, the reward and the terminal.
+    """What MDRNN and MDRNNCell share: the first hidden state, and the head that predicts mixture, reward and terminal.
 
     Args:
         latents, actions, hiddens: sizes of z, of an action and of the hidden state.
@@ -26,6 +26,11 @@ class _MDRNNBase(nn.Module):
         self.latents, self.actions, self.hiddens, self.gaussians = latents, actions, hiddens, gaussians
         self.cell, self.layers = cell, layers
         self.gmm_linear = nn.Linear(hiddens, (2 * latents + 1) * gaussians + 2)
+
+    def get_init_hidden(self, batch: int) -> Hidden:
+        """Return the hidden state at the start of `batch` episodes: zeros."""
+        zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
+        return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
     def head(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Predict the next step from the hidden state.
@@ -93,11 +98,6 @@ class MDRNNCell(_MDRNNBase):
         super().__init__(latents, actions, hiddens, gaussians, cell, layers)
         self.rnn = CELLS[cell][1](latents + actions, hiddens)
         self.deeper = nn.ModuleList(CELLS[cell][1](hiddens, hiddens) for _ in range(layers - 1))
-
-    def get_init_hidden(self, batch: int) -> Hidden:
-        """Return the hidden state at the start of `batch` episodes: zeros."""
-        zeros = self.gmm_linear.weight.new_zeros(batch, self.layers * self.hiddens)
-        return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
     def next_hidden(self, action: torch.Tensor, latent: torch.Tensor, hidden: Hidden) -> Hidden:
         """Return the hidden state after a step, without predictions.

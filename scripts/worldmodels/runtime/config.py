@@ -115,10 +115,12 @@ class EnvConfig(Section):
         role=RUNTIME,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def validate(self) -> bool:
+        """Check all values, see Section.validate."""
+        super().validate()
         if len(self.crop) not in (0, 4):
             raise UserError(f"env.crop: expected [top, bottom, left, right] or [], found {self.crop}")
+        return True
 
     @property
     def modules(self) -> dict[str, str]:
@@ -191,10 +193,12 @@ class RolloutsConfig(Section):
     )
     compress: bool = setting(True, "Deflate the .npz files: about 7 times smaller, 0.1 ms per frame.")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def validate(self) -> bool:
+        """Check all values, see Section.validate."""
+        super().validate()
         if self.policy == "mixture":
             check_mixture(self.mixture)
+        return True
 
 
 def check_mixture(mixture: dict) -> None:
@@ -432,9 +436,14 @@ class WMControllerConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lanes = self.lanes or LANES[self.world]
+
+    def validate(self) -> bool:
+        """Check all values, see Section.validate."""
+        super().validate()
         check_cma(self.cma, self.pop_size)
         if self.hard_share and not self.common_tracks:
             raise UserError(f"ctrl.hard_share: expected 0 where common_tracks is off, found {self.hard_share:g}")
+        return True
 
 
 @dataclass

@@ -96,10 +96,24 @@ class Section:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if value is None and f.metadata["suited"]:
-                value = self.suited_value(f)
-            setattr(self, f.name, check_value(f, value, f"{self.section}.{config_key(f)}".lstrip(".")))
+            if getattr(self, f.name) is None and f.metadata["suited"]:
+                setattr(self, f.name, self.suited_value(f))
+        self.validate()
+
+    def validate(self) -> bool:
+        """Check all values. A section does so when it is built; call this after you have set an attribute.
+
+        Whole numbers become floats where a field holds floats.
+
+        Returns:
+            True.
+
+        Raises:
+            UserError: a value has the wrong type, is out of bounds, or does not fit another value.
+        """
+        for f in dataclasses.fields(self):
+            setattr(self, f.name, check_value(f, getattr(self, f.name), f"{self.section}.{config_key(f)}".lstrip(".")))
+        return True
 
     def suited_value(self, f: dataclasses.Field) -> Any:
         """Return what null means for a field in this section's environment; see `suited`."""

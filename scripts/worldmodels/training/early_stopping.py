@@ -9,6 +9,11 @@ class EarlyStopping:
     An improvement is a drop (mode "min") or a rise ("max") by more than the threshold, as in torch's ReduceLROnPlateau.
     The threshold is a share of the best value ("rel") or an absolute number ("abs").
 
+    Attributes:
+        best: the best value so far; infinite before the first one.
+        num_bad_epochs: epochs since then.
+        last_epoch: number of the last epoch, from 0 on; -1 before the first one.
+
     Raises:
         ValueError: an unknown mode or threshold_mode.
     """
@@ -23,6 +28,7 @@ class EarlyStopping:
         self.mode, self.patience, self.threshold, self.threshold_mode = mode, patience, threshold, threshold_mode
         self.best = float("inf") if mode == "min" else float("-inf")
         self.num_bad_epochs = 0
+        self.last_epoch = -1
 
     @property
     def stop(self) -> bool:
@@ -38,15 +44,17 @@ class EarlyStopping:
 
     def step(self, value: float) -> None:
         """Count an epoch with this value."""
+        self.last_epoch += 1
         if self.improves(value):
             self.best, self.num_bad_epochs = value, 0
         else:
             self.num_bad_epochs += 1
 
     def state_dict(self) -> dict:
-        """Return the best value and the count."""
-        return {"best": self.best, "num_bad_epochs": self.num_bad_epochs}
+        """Return the best value and the counts."""
+        return {"best": self.best, "num_bad_epochs": self.num_bad_epochs, "last_epoch": self.last_epoch}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore what state_dict returned."""
         self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
+        self.last_epoch = state["last_epoch"]

@@ -65,6 +65,15 @@ def test_rollout_items(files):
         data[sum(LENGTHS)]
 
 
+def test_terminals_may_be_truth_values(tmp_path):
+    terminals = np.arange(5) == 4
+    arrays = {"observations": np.zeros((5, 64, 64, 3), np.uint8), "actions": np.zeros((5, 3)), "rewards": np.zeros(5)}
+    np.savez(tmp_path / "a.npz", **arrays, terminals=terminals)
+    items = list(RolloutDataset(tmp_path))
+    assert [float(item["terminal"]) for item in items] == [0, 0, 0, 0, 1]
+    assert {item[key].dtype for item in items for key in item} == {torch.float32}
+
+
 def test_observations_are_images(files):
     item = ObservationDataset(root=files[0].rsplit("/", 1)[0])[1]
     assert item.shape == (3, 64, 64) and item[1, 0, 0] == pytest.approx(1 / 255)

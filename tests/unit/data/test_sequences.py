@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from helpers.files import LENGTHS
+from worldmodels.data.latents import LATENT_KEYS
 from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset, count_sequences, cut_episodes
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.npz import read_npz, write_npz
@@ -135,3 +136,39 @@ def test_episodes_of_one_step_raise(latents, tmp_path):
     write_npz(tmp_path / "l.npz", {**arrays, "offsets": offsets})
     with pytest.raises(UserError, match=r"mdrnn: expected episodes of at least 2 steps, found none in .*l\.npz"):
         LatentSequenceDataset(tmp_path / "l.npz", 32)
+
+
+def test_arrays_in_memory_are_as_good_as_their_file(latents):
+    arrays = read_npz(latents, LATENT_KEYS)
+    by_file, in_memory = LatentSequenceDataset(latents, 32), LatentSequenceDataset(arrays, 32)
+    for a, b in zip(by_file.batches(3, np.random.default_rng(1)), in_memory.batches(3, np.random.default_rng(1))):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert len(by_file) == len(in_memory) == 10
+
+
+def test_arrays_need_no_sigma_and_no_offsets(latents):
+    """Each of these episodes ends with a terminal, here as truth values, so the terminals tell the offsets."""
+    arrays = read_npz(latents, ("latents", "actions", "rewards", "terminals"))
+    data = LatentSequenceDataset(arrays | {"terminals": arrays["terminals"].astype(bool)}, 32)
+    assert data.offsets.tolist() == [0, *np.cumsum(LENGTHS)]
+    assert data[0]["terminals"].dtype == torch.float32
+    for i in range(len(data)):
+        check_sequence(data[i], 32)
+    assert torch.equal(data[0]["latents"], data[0]["latents"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rewards": None}, "expected latents, actions, rewards and terminals, found no rewards"),
+        ({"rewards": np.zeros(3)}, r"expected rewards of 1 dimensions and 4 rows of numbers, found shape \(3,\)"),
+        ({"latents": np.zeros((4, 2), object)}, "expected latents of 2 dimensions .* type object"),
+        ({"offsets": [0, 4]}, r"expected offsets that ascend from 0 to below 4, found \[0, 4\]"),
+        ({"offsets": [1]}, "expected offsets that ascend from 0"),
+    ],
+)
+def test_wrong_arrays_raise(change, message):
+    arrays = {"latents": np.zeros((4, 2)), "actions": np.zeros((4, 1)), "rewards": np.zeros(4), "terminals": np.zeros(4)}
+    arrays = {key: value for key, value in (arrays | change).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        LatentSequenceDataset(arrays, 2)

@@ -15,6 +15,7 @@ from worldmodels.runtime.loading import load_config
 def test_controller_is_one_linear_layer():
     result = Controller(32, 256, 3)
     assert sum(p.numel() for p in result.parameters()) == 867
+    assert (result.latent_size, result.hidden_size, result.action_size) == (32, 256, 3)
     z, h = torch.randn(4, 32), torch.randn(4, 256)
     torch.testing.assert_close(result(z=z, h=h), torch.cat([z, h], 1) @ result.fc.weight.T + result.fc.bias)
 

@@ -179,3 +179,14 @@ def test_every_parameter_of_any_kind_gets_a_gradient(cell, layers):
     z, values = torch.randn(7, 2, 8), torch.rand(6, 2)
     get_loss(m, z[:-1], torch.randn(6, 2, 3), values, values.round(), z[1:])["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in m.parameters())
+
+
+@pytest.mark.parametrize("cell, layers, count", [("lstm", 1, 2), ("lstm", 2, 2), ("gru", 1, 1)])
+def test_both_forms_of_m_start_at_the_same_hidden_state(cell, layers, count):
+    mdrnn = MDRNN(4, 3, 8, 5, cell, layers)
+    hidden = mdrnn.get_init_hidden(6)
+    assert [tuple(tensor.shape) for tensor in hidden] == [(6, layers * 8)] * count
+    assert not any(tensor.any() for tensor in hidden)
+    actions, latents = torch.randn(1, 6, 3), torch.randn(1, 6, 4)
+    stepped, whole = to_cell(mdrnn)(actions[0], latents[0], hidden)[0], mdrnn(actions, latents)[0][0]
+    torch.testing.assert_close(stepped, whole)

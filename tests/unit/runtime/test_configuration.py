@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import re
 import shlex
 from collections import OrderedDict
 
@@ -73,6 +74,31 @@ def test_every_specified_field_is_there(cls):
         assert hasattr(result, name)
         if default is not None:
             assert getattr(result, name) == default
+
+
+@pytest.mark.parametrize("cls", SECTIONS.values(), ids=SECTIONS)
+def test_defaults_validate(cls):
+    section = cls()
+    values = section.to_dict()
+    assert section.validate() is True and section.to_dict() == values
+
+
+@pytest.mark.parametrize(
+    "cls, name, value, message",
+    [
+        (WMVAEConfig, "latent_size", 0, "vae.latent_size: expected at least 1, found 0"),
+        (WMMDNRNNConfig, "cell", "rnn", "mdrnn.cell: expected one of lstm, gru, found 'rnn'"),
+        (WMControllerConfig, "hard_share", 2, "ctrl.hard_share: expected at most 1.0, found 2.0"),
+        (WMControllerConfig, "cma", {"CMA_mirrormethod": 1}, "ctrl.cma: "),
+        (RolloutsConfig, "mixture", {"ou": 0}, "rollouts.mixture: expected positive, finite weights"),
+        (EnvConfig, "crop", [1], "env.crop: expected [top, bottom, left, right] or [], found [1]"),
+    ],
+)
+def test_validate_finds_values_that_were_set_later(cls, name, value, message):
+    section = cls()
+    setattr(section, name, value)
+    with pytest.raises(UserError, match=re.escape(message)):
+        section.validate()
 
 
 def test_extra_reads_like_attributes():

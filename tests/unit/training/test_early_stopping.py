@@ -25,8 +25,10 @@ def test_early_stopping_stops_after_patience():
 def test_early_stopping_state_is_restored():
     first, second = EarlyStopping("min", 3), EarlyStopping("min", 3)
     run(first, [3, 4, 5])
+    assert (first.last_epoch, second.last_epoch) == (2, -1)
     second.load_state_dict(first.state_dict())
     assert run(second, [6]) == [True]
+    assert second.last_epoch == 3 and second.state_dict() == {"best": 3, "num_bad_epochs": 3, "last_epoch": 3}
 
 
 def test_unknown_mode_raises():
