@@ -57,6 +57,6 @@ lint: .venv/dev ## check style and the workflow
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-doom.txt
 	touch $@
 
-.venv/dev: .venv/run requirements-dev.txt requirements-doom.txt requirements-slurm.txt requirements-mpi.txt
+.venv/dev: .venv/run requirements-dev.txt requirements-doom.txt requirements-minari.txt requirements-slurm.txt requirements-mpi.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-dev.txt
 	touch $@

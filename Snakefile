@@ -35,26 +35,39 @@ else:
 
     include: "rules/targets.smk"
 
-    if AGENT_DRIVES:
+    if INSTALLS:
 
-        include: "rules/common/agent.smk"
-        include: "rules/agent_rollouts.smk"
+        include: "rules/install_agent.smk"
 
     else:
+        if CONFIG.rollouts.source:
 
-        include: "rules/rollouts.smk"
-    include: "rules/vae.smk"
-    include: "rules/latents.smk"
-    include: "rules/mdrnn.smk"
+            include: "rules/import_rollouts.smk"
 
-    if REFITS:
+        elif AGENT_DRIVES:
 
-        include: "rules/refit.smk"
-    include: "rules/dream_ctrl.smk" if DREAMS else "rules/ctrl.smk"
+            include: "rules/common/agent.smk"
+            include: "rules/agent_rollouts.smk"
+
+        else:
+
+            include: "rules/rollouts.smk"
+        include: "rules/vae.smk"
+        include: "rules/latents.smk"
+        include: "rules/mdrnn.smk"
+
+        if REFITS:
+
+            include: "rules/refit.smk"
+        include: "rules/ablation.smk"
+        include: "rules/temperatures.smk"
+
+    if REFITS or not INSTALLS:
+
+        include: "rules/dream_ctrl.smk" if DREAMS else "rules/ctrl.smk"
     include: "rules/evaluate.smk"
     include: "rules/figures.smk"
-    include: "rules/ablation.smk"
-    include: "rules/temperatures.smk"
+    include: "rules/export_agent.smk"
 
     ALL = PRODUCTS + FIGURES
 

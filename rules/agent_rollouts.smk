@@ -1,5 +1,5 @@
 # Rollouts where the agent of an earlier run drives in some episodes: in place of rules/rollouts.smk.
-# consumes: V, M and C of the earlier run
+# consumes: V, M and C of the earlier run, or of a package
 # produces: <data_dir>/<shard>_<number>.npz, an episode each; <data_dir>/<shard>.json, their summary and digests
 
 from worldmodels.workflow import controller_check
@@ -31,6 +31,7 @@ rule collect_agent_rollouts:
     params:
         **PROGRAMS,
         options=options(CONFIG.env, CONFIG.rollouts),
+        agent=compared(AGENT_DIGEST),
         code=code("collect_agent_rollouts.py", ENV_MODULES, AGENT_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.rollouts),
         controller=uncompared(controller_check.settings_text(workflow, CONFIG)),
@@ -38,7 +39,7 @@ rule collect_agent_rollouts:
         "{params.python} {params.scripts}/collect_agent_rollouts.py {params.options} {params.runtime}"
         " --shard {wildcards.shard} --controller {params.controller:q}"
         " --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} code={params.code}"
+        " --origin options={params.options:q} agent={params.agent:q} code={params.code}"
 
 
 # Its params are the same as for whole shards, see rules/rollouts.smk.

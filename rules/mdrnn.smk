@@ -36,10 +36,12 @@ rule train_mdrnn:
         **PROGRAMS,
         options=options(LATENTS_FOR_M, CONFIG.mdrnn),
         rollouts="" if PRECOMPUTED else ROLLOUT_FLAGS,
+        start=compared(M_START),
         code=code("train_mdrnn.py", VAE_MODULES),
         runtime=runtime(CONFIG.mdrnn),
         memory=uncompared(CONFIG.vae.memory_gb),
     shell:
         "{params.python} {params.scripts}/train_mdrnn.py {params.options} {params.rollouts} {params.runtime}"
         " --memory-gb {params.memory} --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} start={params.start:q}"
+        " code={params.code}"

@@ -11,7 +11,12 @@ rule refit_controller:
         rollouts=ancient(ROLLOUTS),
         models=ancient([f"{file}.tar" for file in (V, M, *AGENT)]),
         # The last file of the agent holds the digests of the other two.
-        summaries=[*ROLLOUT_SUMMARIES, f"{V}.json", f"{M}.json", f"{AGENT[-1]}.json"],
+        summaries=[
+            *ROLLOUT_SUMMARIES,
+            f"{V}.json",
+            f"{M}.json",
+            *(f"{file}.json" for file in AGENT[-1:]),
+        ],
     output:
         multiext(START, ".tar", ".json"),
     log:
@@ -30,8 +35,10 @@ rule refit_controller:
         rollouts=ROLLOUT_FLAGS,
         code=code("refit_controller.py", VAE_MODULES, AGENT_MODULES),
         runtime=runtime(),
+        package=compared(AGENT_DIGEST),
         agent=uncompared(CONFIG.rollouts.agent),
     shell:
         "{params.python} {params.scripts}/refit_controller.py {params.options} {params.rollouts} {params.runtime}"
         " --agent {params.agent:q} --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} package={params.package:q}"
+        " code={params.code}"

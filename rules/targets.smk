@@ -48,3 +48,9 @@ rule temperatures:
     """Train C in dreams of several temperatures, test each C, and compare the scores in the dream and out of it."""
     input:
         multiext(f"{LOGDIR}/temperatures/temperatures", ".json", ".md", ".png"),
+
+
+rule export:
+    """Pack the agent into a folder and a .zip that others can use."""
+    input:
+        f"{LOGDIR}/package.zip",

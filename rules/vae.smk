@@ -27,9 +27,11 @@ rule train_vae:
         **PROGRAMS,
         options=options(CONFIG.vae),
         rollouts=ROLLOUT_FLAGS,
+        start=compared(V_START),
         code=code("train_vae.py", VAE_MODULES),
         runtime=runtime(CONFIG.vae),
     shell:
         "{params.python} {params.scripts}/train_vae.py {params.options} {params.rollouts} {params.runtime}"
         " --log {log:q} --threads {threads}"
-        " --origin options={params.options:q} rollouts={params.rollouts:q} code={params.code}"
+        " --origin options={params.options:q} rollouts={params.rollouts:q} start={params.start:q}"
+        " code={params.code}"

@@ -20,6 +20,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import role_flags, section_from_args
 from worldmodels.runtime.identity import product_origin, shard_summaries, state_identity
 from worldmodels.runtime.log import log
+from worldmodels.runtime.paths import start_file
 from worldmodels.runtime.program import (
     add_rollout_flags,
     make_parser,
@@ -65,7 +66,9 @@ def main(args: Namespace) -> None:
     # With a small memory, sequences are drawn from groups of files. The size of the groups then shows in the result.
     memory_gb = None if precomputed else args.memory_gb
     flags = role_flags(config, (RESULT,))
-    digests = [file_digest(file) for file in (weights, *data.files)]
+    if config.start:
+        config.start = start_file(config.start, "mdrnn")
+    digests = [file_digest(file) for file in (weights, *data.files, *filter(None, [config.start]))]
     identity = state_identity(run.seed, memory_gb, flags, *digests, user_modules=user_network_of(weights).values())
     result = train_mdrnn(data.train, data.test, config, run.seed, identity, device, None if precomputed else vae)
     starts = data.train.dream_starts() if precomputed else data.train.dream_starts(vae)

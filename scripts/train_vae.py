@@ -14,6 +14,7 @@ from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
 from worldmodels.runtime.identity import product_origin, shard_summaries, state_identity
 from worldmodels.runtime.log import log
+from worldmodels.runtime.paths import start_file
 from worldmodels.runtime.program import (
     add_rollout_flags,
     make_parser,
@@ -36,10 +37,13 @@ def main(args: Namespace) -> None:
     origin = product_origin(args, shard_summaries(files))
     # A saved state is continued with more epochs, but not with other settings, code or rollouts.
     flags = role_flags(config, (RESULT,))
-    digests = [file_digest(file) for file in files]
+    if config.start:
+        config.start = start_file(config.start, "vae")
+    digests = [file_digest(file) for file in (*files, *filter(None, [config.start]))]
     identity = state_identity(run.seed, flags, *digests, user_modules=config.modules.values())
     result = train_vae(files, config, run.seed, identity, choose_device(run.device))
-    best, history = result["best"] | {"env_steps": count_steps(files)}, result["history"]
+    env_steps = count_steps(files) + result["start_steps"]
+    best, history = result["best"] | {"env_steps": env_steps}, result["history"]
     write_best(folder, best, history, origin, model=config.model)
     log.info(
         "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/best.tar",

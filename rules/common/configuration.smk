@@ -47,12 +47,17 @@ ROLLOUT_SUMMARIES = [f"{DATA_DIR}/{shard}.json" for shard in SHARDS]
 LAST_SIZE = NUM_ROLLOUTS % SHARD_SIZE
 WHOLE_SHARD = rf"(?!{SHARDS[-1]})\d{{5}}" if LAST_SIZE else r"\d{5}"
 
-# Whether the agent of an earlier run drives in some rollouts, and the rule that collects accordingly.
+# Whether the agent of an earlier run drives in some rollouts, and the rule that makes the rollouts.
 AGENT_DRIVES = needs_agent(CONFIG.rollouts)
 COLLECT = "collect_agent_rollouts" if AGENT_DRIVES else "collect_rollouts"
+if CONFIG.rollouts.source:
+    COLLECT = "import_rollouts"
 
-# Whether C starts at that agent's C, refit to this run's V and M.
+# Whether C starts at an earlier C, which a rule refits to this run's V and M, or installs with them.
 REFITS = CONFIG.ctrl.start == paths.refit_file(LOGDIR)
+
+# Whether V, M and C are taken over from a package or a finished run. C may then be trained further (REFITS).
+INSTALLS = bool(CONFIG.agent)
 
 # Whether C learns in M's dreams.
 DREAMS = CONFIG.ctrl.world == "dream"
@@ -66,10 +71,14 @@ START = f"{LOGDIR}/ctrl/start"  # where REFITS
 C = f"{LOGDIR}/ctrl/best"
 TEST = f"{LOGDIR}/eval.json"
 
-# Where C's search starts, as inputs of its rule or as a digest: a file of another run, whose path must not count, is
-# no input.
+# Where training starts: as a digest, since the path of a file of another run must not count. The C that a run refits is
+# an input.
+V_START = configuration.start_digest(CONFIG.vae.start, "vae.start", "V")
+M_START = configuration.start_digest(CONFIG.mdrnn.start, "mdrnn.start", "M")
 START_FILES = [f"{START}.tar", f"{START}.json"] if REFITS else []
-START_DIGEST = "" if REFITS else configuration.start_digest(CONFIG.ctrl.start)
+START_DIGEST = (
+    "" if REFITS else configuration.start_digest(CONFIG.ctrl.start, "ctrl.start", "C")
+)
 
 # The jobs that play the official test, if one job is not enough.
 TEST_SHARDS = range(CONFIG.evaluate.shards if CONFIG.evaluate.shards > 1 else 0)
@@ -86,6 +95,13 @@ PRODUCTS = [
     f"{LOGDIR}/ctrl/history.csv",
     TEST,
 ]
+if INSTALLS:
+    learned = (START, C) if REFITS else (C,)
+    PRODUCTS = [
+        *(f"{each}.{end}" for each in (V, M, *learned) for end in ("tar", "json")),
+        *([f"{LOGDIR}/ctrl/history.csv"] if REFITS else []),
+        TEST,
+    ]
 
 # ---- Programs
 

@@ -43,6 +43,15 @@ FIGURES = [
     f"{REPORT}/replays.npz",
 ]
 
+if INSTALLS:  # No rollouts and no training: what shows the agent at work is left.
+    shown = ["2 Official test", "5 C, controller"] if REFITS else ["2 Official test"]
+    FIGURES = [
+        *(f"{REPORT}/{file}" for part in shown for file in REPORTED[part]),
+        *FILMS,
+        *multiext(f"{REPORT}/dream", ".gif", ".png"),
+        f"{REPORT}/replays.npz",
+    ]
+
 
 def figure(file):
     """The path of a figure, with its place in the report."""

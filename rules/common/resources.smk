@@ -42,6 +42,7 @@ if not IS_MODULE:
         same={
             "collect_rollouts": "collect_last_rollouts",
             "collect_agent_rollouts": "collect_last_agent_rollouts",
+            "import_rollouts": "import_last_rollouts",
         },
         prefixes=[f"{run}{variant}" for run in runs for variant in variants],
     )

@@ -39,7 +39,8 @@ TESTED_ELSEWHERE = {
 EXPLAINED = {
     "device": "names hardware, whose last bits differ by nature; another machine makes no result stale either",
     "ctrl.display": "draws progress bars on a terminal",
-    "ctrl.start": "names a file; the digest of its content counts",
+    **dict.fromkeys(("vae.start", "mdrnn.start", "ctrl.start"), "names a file; the digest of its content counts"),
+    "rollouts.source": "names a folder; the stamps of the episodes in it count",
     "rollouts.agent": "names a folder; the digests of the agent in it count",
 }
 
@@ -50,7 +51,7 @@ SEARCH = {"num_generations": 2, "max_env_steps": 5000}
 IDLE = [
     ("rollouts", {"policy": "random"}, {
         "mixture": {"agent": 1.0}, "ou_mean": [0.1, 0.2, 0.3], "ou_sigma": [1.0, 1.0, 1.0], "ou_theta": 0.9,
-        "agent_noise": 0.1, "gymnasium_share": 0.9,
+        "agent_noise": 0.1, "gymnasium_share": 0.9, "source_frames": "after",
     }),
     ("vae", SHORT, {**LESS_PATIENT, "memory_gb": 4.0}),
     ("mdrnn", SHORT, LESS_PATIENT),

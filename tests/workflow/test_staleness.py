@@ -190,8 +190,8 @@ def other(f: dataclasses.Field, value):
         return "json"  # a module with a source
     if f.name == "hidden":
         return [8]
-    if f.name == "start":
-        return None  # it needs a file: see test_iterations.py
+    if f.name in ("start", "source"):
+        return None  # they need files: see test_iterations.py and test_sharing.py
     if f.name == "mixture":
         return {"ou": 1.0}
     if f.name == "cma":
@@ -215,9 +215,9 @@ def other(f: dataclasses.Field, value):
 # Keys without effect under the smoke preset: no agent drives, a few epochs are fewer than every patience, all frames
 # fit the memory, half of one episode a candidate is none on a hard track, and C learns in no dream.
 IDLE = {
-    "rollouts.agent_noise", "vae.scheduler_patience", "vae.scheduler_factor", "vae.early_stopping_patience",
-    "vae.memory_gb", "mdrnn.scheduler_patience", "mdrnn.scheduler_factor", "mdrnn.early_stopping_patience",
-    "ctrl.hard_share", "ctrl.temperature",
+    "rollouts.agent_noise", "rollouts.source_frames", "vae.scheduler_patience", "vae.scheduler_factor",
+    "vae.early_stopping_patience", "vae.memory_gb", "mdrnn.scheduler_patience", "mdrnn.scheduler_factor",
+    "mdrnn.early_stopping_patience", "ctrl.hard_share", "ctrl.temperature",
 }  # fmt: skip
 
 
@@ -234,6 +234,7 @@ PROGRAMS = {
     "plot_run": {"plot_run"},
     "collect_agent_rollouts": set(), "compare_agents": set(), "compare_runs": set(),  # not in the smoke run
     "compare_temperatures": set(), DREAMING: set(), "compare_iterations": set(), "refit_controller": set(),  # nor these
+    "import_rollouts": set(), "install_agent": set(), "export_agent": set(),  # nor these
 }  # fmt: skip
 FILMS = {"dream", "replay_episodes", "plot_evaluation"}
 # What an edit makes stale -> the modules of the library.
@@ -243,8 +244,9 @@ READERS = [
         "storage/files storage/npz envs/actions envs/backends envs/frames envs/instances envs/first_start",
     ),
     (since("collect_rollouts"), "envs/lanes envs/making envs/pictures envs/reuse envs/seeding"),
-    (since("collect_rollouts"), "data/policies data/recording data/collection"),
-    (since("train_vae"), "storage/checkpoints storage/states models/vae models/precision models/cuda_graphs"),
+    (since("collect_rollouts"), "data/policies data/recording data/shards data/collection"),
+    (since("train_vae"), "storage/checkpoints storage/tensors storage/states"),
+    (since("train_vae"), "models/vae models/load_weights models/precision models/cuda_graphs"),
     (since("train_vae"), "data/episodes data/datasets training/loop training/early_stopping"),
     (since("train_vae"), "training/graphed_step training/vae training/samples"),
     (since("encode_latents") | {"plot_vae"}, "models/load_vae models/encoding"),
@@ -269,6 +271,7 @@ READERS = [
     (FILMS | {"plot_mdrnn"}, "playing/dreams"),
     (FILMS | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
     (set(), "data/agent_policy training/refit"),  # no agent drives
+    (set(), "data/importing showing/model_card"),  # nothing is imported or exported
     (
         set(),
         "playing/dream_episodes search/dream_player training/controller_in_dream models/mdrnn_bfloat16",

@@ -147,9 +147,23 @@ class RolloutsConfig(Section):
     """Rollouts: episodes under random policies, or under the agent of an earlier run."""
 
     section = "rollouts"
-    num_rollouts: int = setting(128, "Number of episodes that V and M learn from.", low=1, role=COUNT)
+    num_rollouts: int = setting(
+        128, "Number of episodes that V and M learn from. With source: at most this number.", low=1, role=COUNT
+    )
     shard_size: int = setting(32, "Episodes per job. The last job collects the rest of num_rollouts.", low=1)
     seq_len: int = setting(1000, "Longest episode, steps.", low=2)
+    source: str = setting(
+        "",
+        "Folder of episodes that others made, to learn from instead of collecting: .npz files, or a Minari dataset. "
+        "See docs/sharing.md.",
+        role=RUNTIME,
+    )
+    source_frames: str = setting(
+        "before",
+        "Which frame stands beside an action in the files of source. before: the frame before the action. "
+        "after: the frame after it, as ctallec/world-models and Dreamer write.",
+        choices=("before", "after"),
+    )
     policy: str = setting(
         "mixture",
         "Who chooses the actions. random: action_space.sample(). brownian: a random walk in the action space. "
@@ -178,7 +192,7 @@ class RolloutsConfig(Section):
         unless=DISCRETE,
     )
     ou_theta: float = setting(0.1, "Rate at which ou returns to its mean, per step.", above=0.0, high=1.0)
-    agent: str = setting("", "logdir of the run whose agent drives under the policy agent.", role=RUNTIME)
+    agent: str = setting("", "logdir of the run, or package, whose agent drives under the policy agent.", role=RUNTIME)
     agent_noise: float = setting(
         0.5,
         "Largest amount of ou's noise on the agent's actions. Each episode draws its own from 0 to this number.",
@@ -229,7 +243,15 @@ class WMVAEConfig(Section):
     train_batch_size: int = setting(
         64, "Images per batch. The specification has 32; 64 trains a sixth more images per second on a CPU.", low=1
     )
-    num_epochs: int = setting(8, "Most epochs. The specification has 10.", low=1, role=BUDGET)
+    start: str = setting(
+        "",
+        'Where training starts. "": at random weights. A file (.tar, .pt, .pth or .safetensors): at the weights in '
+        "this checkpoint, such as a published one. A folder or .zip: at the V of this run or package.",
+        role=RUNTIME,
+    )
+    num_epochs: int = setting(
+        8, "Most epochs. The specification has 10. 0: V keeps the weights of start.", low=0, role=BUDGET
+    )
     images_per_epoch: int = setting(16384, "Images per epoch, drawn anew for each epoch. 0: all images.", low=0)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = setting(8, NUM_TEST_FILES, low=0)
@@ -297,7 +319,14 @@ class WMMDNRNNConfig(Section):
         low=1,
     )
     seq_len: int = setting(32, "Steps per sequence.", low=2)
-    num_epochs: int = setting(30, "Most epochs. 0: M keeps its first, random weights.", low=0, role=BUDGET)
+    start: str = setting(
+        "",
+        "Where training starts, as vae.start: at random weights, or at the M of a checkpoint, run or package.",
+        role=RUNTIME,
+    )
+    num_epochs: int = setting(
+        30, "Most epochs. 0: M keeps its first weights, random ones or those of start.", low=0, role=BUDGET
+    )
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = setting(8, NUM_TEST_FILES, low=0)
     learning_rate: float = setting(1e-3, "Learning rate of RMSprop (alpha 0.9).", above=0.0)
@@ -372,8 +401,9 @@ class WMControllerConfig(Section):
     )
     start: str = setting(
         "",
-        'Where the search starts. "": at parameters of 0. A file: at the C in this checkpoint (.tar). A folder: at '
-        "the C of the run with this logdir. agent: at the C of rollouts.agent, refit to the V and M of this run.",
+        'Where the search starts. "": at parameters of 0. A file: at the C in this checkpoint (.tar). A folder or '
+        ".zip: at the C of the run with this logdir, or of this package. agent: at the C of rollouts.agent, refit to "
+        "the V and M of this run.",
         role=RUNTIME,
     )
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)

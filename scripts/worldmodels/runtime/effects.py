@@ -40,6 +40,9 @@ def idle_in_rollouts(rollouts: RolloutsConfig, loaded: types.SimpleNamespace) ->
     def plays(policy: str) -> bool:
         return rollouts.policy == policy or (rollouts.policy == "mixture" and bool(rollouts.mixture.get(policy)))
 
+    if rollouts.source:  # Others have chosen the actions.
+        names = ("policy", "mixture", "ou_mean", "ou_sigma", "ou_theta", "agent_noise", "gymnasium_share")
+        return dict.fromkeys(names, True)
     noise = plays("ou") or (plays("agent") and rollouts.agent_noise > 0)  # The agent's noise is ou's noise around 0.
     return {
         "mixture": rollouts.policy != "mixture",
@@ -48,6 +51,7 @@ def idle_in_rollouts(rollouts: RolloutsConfig, loaded: types.SimpleNamespace) ->
         "ou_theta": not noise,
         "agent_noise": not plays("agent"),
         "gymnasium_share": is_gymnasium_certain(loaded.env),
+        "source_frames": True,
     }
 
 

@@ -21,8 +21,10 @@ from worldmodels.runtime.config import (
     needs_agent,
 )
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.paths import controller_file, normal_path, refit_file
+from worldmodels.runtime.packages import find_package
+from worldmodels.runtime.paths import controller_file, normal_path, refit_file, start_file
 from worldmodels.runtime.settings import Section, config_key, settable
+from worldmodels.runtime.sources import find_source
 
 
 def load_config(config: dict) -> types.SimpleNamespace:
@@ -47,6 +49,10 @@ def load_config(config: dict) -> types.SimpleNamespace:
     loaded = types.SimpleNamespace(run=run, **run.to_dict())
     for name, cls in SECTIONS.items():
         setattr(loaded, name, load_section(config, cls, env))
+    load_starts(loaded)
+    if loaded.rollouts.source:
+        loaded.rollouts.source = normal_path(loaded.rollouts.source, "rollouts.source")
+        loaded.rollouts.num_rollouts = min(loaded.rollouts.num_rollouts, find_source(loaded.rollouts.source).episodes)
     if loaded.rollouts.agent:
         loaded.rollouts.agent = normal_path(loaded.rollouts.agent, "rollouts.agent")
     if loaded.ctrl.start == REFIT:
@@ -55,6 +61,23 @@ def load_config(config: dict) -> types.SimpleNamespace:
         loaded.ctrl.start = normal_path(controller_file(loaded.ctrl.start), "ctrl.start")
     check_together(loaded)
     return loaded
+
+
+def load_starts(loaded: types.SimpleNamespace) -> None:
+    """Replace vae.start and mdrnn.start by the checkpoints that they name.
+
+    Raises:
+        UserError: V is neither to start somewhere nor to be trained, or starts at this run's own checkpoint.
+    """
+    for stage in ("vae", "mdrnn"):
+        section = getattr(loaded, stage)
+        if not section.start:
+            continue
+        section.start = normal_path(start_file(section.start, stage), f"{stage}.start")
+        if Path(section.start).resolve() == Path(loaded.logdir, stage, "best.tar").resolve():
+            raise UserError(f"{stage}.start: expected a checkpoint of another run, found this run's own")
+    if not loaded.vae.start and not loaded.vae.num_epochs:
+        raise UserError("vae.num_epochs: expected at least 1 without vae.start, found 0")
 
 
 def load_section(config: dict, cls: type[Section], env: EnvConfig | None = None) -> Any:
@@ -108,6 +131,11 @@ def check_agent(rollouts: RolloutsConfig, logdir: str) -> None:
     """Raise UserError if an agent is to drive and rollouts.agent names no earlier run."""
     if not needs_agent(rollouts):
         return
+    if rollouts.source:
+        raise UserError(
+            f"rollouts.source: expected none beside the policy agent, since others made its episodes, "
+            f"found {rollouts.source}"
+        )
     if not rollouts.agent:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if Path(rollouts.agent).resolve() == Path(logdir).resolve():
@@ -172,7 +200,9 @@ def check_shards(evaluate: EvaluateConfig) -> None:
 
 
 def agent_network(logdir: str) -> str | None:
-    """Return the network of an earlier run's V as its vae/best.json names it, or None if that names none."""
+    """Return the network of V as an earlier run's vae/best.json or a package names it, or None if that names none."""
+    if package := find_package(logdir):
+        return package.config["models"]["vae"]["config"]["model"]
     try:
         return json.loads(Path(logdir, "vae/best.json").read_text(encoding="utf-8")).get("model")
     except (OSError, ValueError, AttributeError):

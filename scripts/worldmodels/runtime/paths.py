@@ -72,6 +72,16 @@ def controller_file(start: str) -> str:
     return start if start.endswith(".tar") else f"{start}/ctrl/best.tar"
 
 
+def start_file(start: str, stage: str) -> str:
+    """Return the checkpoint that vae.start or mdrnn.start names.
+
+    Args:
+        start: itself if it is a file, else the folder or .zip of a run or package.
+        stage: vae or mdrnn.
+    """
+    return start if start.endswith((".tar", ".pt", ".pth", ".safetensors")) else f"{start}/{stage}/best.tar"
+
+
 def refit_file(logdir: str | Path) -> str:
     """Return the checkpoint in which a run keeps the C of an earlier agent, refit to its own V and M."""
     return f"{logdir}/ctrl/start.tar"

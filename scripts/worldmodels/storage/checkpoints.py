@@ -7,7 +7,9 @@ import torch
 
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.packages import packaged_stage, weights_file
 from worldmodels.storage.files import write_atomically, write_json
+from worldmodels.storage.tensors import from_safetensors
 
 
 class ErrorKeepingFile:
@@ -56,16 +58,18 @@ def load_checkpoint(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
     """Return a dictionary written by `save_checkpoint`, its tensors on the CPU. No code in the file is ever run.
 
     Args:
-        path: the file.
+        path: the file. It may end in .safetensors, or lie in a package, see runtime.packages.
         keys: what it must hold.
 
     Raises:
         UserError: the file is missing, damaged, holds anything but tensors and plain values, or lacks a key.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(path)
     except FileNotFoundError:
         raise UserError(f"{path}: expected a checkpoint, found no file") from None
+    except UserError:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
@@ -75,6 +79,16 @@ def load_checkpoint(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
     if missing:
         raise UserError(f"{path}: expected a checkpoint with {', '.join(keys)}, found none of {', '.join(missing)}")
     return content
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Return what a checkpoint holds, see `load_checkpoint`. Errors are those of the libraries."""
+    if packaged := packaged_stage(path):
+        package, stage = packaged
+        return from_safetensors(package.read(weights_file(stage)))
+    if str(path).endswith(".safetensors"):
+        return from_safetensors(Path(path).read_bytes())
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def check_models(path: str | Path, saved: dict, name: str, models: dict[str, tuple[str, str | Path]]) -> None:
@@ -101,6 +115,7 @@ def write_best(
     best: dict,
     history: list[dict] | None = None,
     origin: dict | None = None,
+    name: str = "best",
     **texts: str,
 ) -> None:
     """Write best.tar and then best.json, the small summary that later stages watch.
@@ -112,14 +127,15 @@ def write_best(
         best: the content of best.tar.
         history: the rows of the training's history.
         origin: see identity.product_origin.
+        name: another name than `best`.
         texts: further entries of best.json.
 
     Raises:
         UserError: a file cannot be written.
     """
     folder = Path(folder)
-    save_checkpoint(folder / "best.tar", best)
-    summary = {"sha256": file_digest(folder / "best.tar")}
+    save_checkpoint(folder / f"{name}.tar", best)
+    summary = {"sha256": file_digest(folder / f"{name}.tar")}
     summary |= {key: value for key, value in best.items() if isinstance(value, (int, float, str))}
     summary |= {**texts, **(origin or {}), "history": history or []}
-    write_json(folder / "best.json", summary)
+    write_json(folder / f"{name}.json", summary)

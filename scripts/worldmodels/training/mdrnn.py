@@ -9,6 +9,7 @@ from torch import nn
 from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.envs import seeding
 from worldmodels.models.encoding import encode
+from worldmodels.models.load_weights import load_weights
 from worldmodels.models.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses
 from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE
@@ -33,7 +34,7 @@ def train_mdrnn(
     device: torch.device,
     vae: VAE | None = None,
 ) -> dict:
-    """Train M. The state to continue from (checkpoint.tar) goes to <logdir>/mdrnn.
+    """Train M, from config.start if that is given. The state to continue from goes to <logdir>/mdrnn.
 
     Args:
         train, test: sequences of precomputed latents, or of frames that vae then encodes batch by batch.
@@ -42,10 +43,15 @@ def train_mdrnn(
     Returns:
         "best", what best.tar holds (state_dict, epoch, precision, config); "history", a row per epoch; and "endings",
         the Detection of the best weights in the sequences of test.
+
+    Raises:
+        UserError: config.start does not suit M.
     """
     torch.manual_seed(seeding.integer_seed(seed, "mdrnn/weights"))
     sizes = (config.latent_size, config.action_size, config.hidden_size, config.gmm_components)
     mdrnn = MDRNN(*sizes, config.cell, config.num_layers).to(device)
+    if config.start:
+        load_weights(mdrnn, config.start, "mdrnn.start")
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
     loop = TrainingLoop(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
     # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
@@ -54,7 +60,7 @@ def train_mdrnn(
     learner = MDRNNLearner(mdrnn, optimizer, config, device, vae, reward_scale, rows)
     num_batches = train.num_batches(config.batch_size)  # once: where not all files fit the memory, counting loads some
 
-    if not config.num_epochs:  # the experiment with a random M
+    if not config.num_epochs:  # the experiment with a random M, or the weights of config.start as they are
         loop.keep_weights(validate(learner, test, seed)["loss"])
     while not loop.over:
         epoch = loop.epoch + 1

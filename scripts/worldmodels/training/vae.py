@@ -12,6 +12,7 @@ from torch import nn
 from worldmodels.data.datasets import ObservationDataset, share_memory
 from worldmodels.data.episodes import check_split
 from worldmodels.envs import seeding
+from worldmodels.models.load_weights import load_weights
 from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE, make_vae, to_images, vae_loss_terms
 from worldmodels.runtime import interrupts
@@ -29,17 +30,18 @@ VALIDATION_FRAMES = 4096
 
 
 def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, device: torch.device) -> dict:
-    """Train V. The state to continue from (checkpoint.tar) and samples/ go to <logdir>/vae.
+    """Train V, from config.start if that is given. The state to continue from and samples/ go to <logdir>/vae.
 
     Args:
         files: the rollouts, in order; the last config.num_test_files are held out.
         identity: stamp of the configuration, code and data; a saved state with another stamp is not continued.
 
     Returns:
-        "best", what best.tar holds (state_dict, epoch, precision, config), and "history", a row per epoch.
+        "best", what best.tar holds (state_dict, epoch, precision, config); "history", a row per epoch; and
+        "start_steps", the environment steps that the start cost, as far as it tells.
 
     Raises:
-        UserError: there are not more rollouts than config.num_test_files.
+        UserError: there are not more rollouts than config.num_test_files, or config.start does not suit V.
     """
     folder = Path(config.logdir) / "vae"
     train, test = load_frames(files, config)
@@ -48,11 +50,15 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     vae = make_vae(config.model, channels, config.latent_size, height, width).to(device)
     with user_network_code(vae):
         vae.start_at(mean_color(train.group.observations))
+    start = load_weights(vae, config.start, "vae.start") if config.start else {}
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     loop = TrainingLoop(folder / "checkpoint.tar", identity, vae, optimizer, config)
     learner = VAELearner(vae, optimizer, config.beta, device)
     num_batches = count_batches(train, config)  # once: where not all files fit the memory, counting loads some
 
+    if not config.num_epochs:  # the weights of config.start as they are
+        row = validate(learner, test, seed)
+        loop.keep_weights(row["mse"] + config.beta * row["kl"])
     while not loop.over:
         epoch = loop.epoch + 1
 
@@ -72,11 +78,11 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)
 
-    kl = loop.history[loop.best["epoch"] - 1]["kl"]
-    if kl < LEAST_KL:
+    if loop.history and (kl := loop.history[loop.best["epoch"] - 1]["kl"]) < LEAST_KL:
         warn_about_kl(kl)
     sizes = {"img_channels": channels, "height": height, "width": width}
-    return {"best": {**loop.best, "config": sizes | result_values(config)}, "history": loop.history}
+    best = {**loop.best, "config": sizes | result_values(config)}
+    return {"best": best, "history": loop.history, "start_steps": start.get("env_steps", 0)}
 
 
 def load_frames(files: list[str], config: WMVAEConfig) -> tuple[ObservationDataset, ObservationDataset]:

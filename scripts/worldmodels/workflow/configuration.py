@@ -13,9 +13,12 @@ from worldmodels.runtime.config_arguments import merge_config
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.loading import agent_network, load_config
+from worldmodels.runtime.packages import find_package, is_checkpoint
+from worldmodels.runtime.paths import refit_file
 from worldmodels.runtime.user_files import has_source
 from worldmodels.workflow import snakemake_internals as internals
 from worldmodels.workflow import temperatures
+from worldmodels.workflow.installed_agent import adopt_settings, agent_digest, read_agent
 from worldmodels.workflow.iterations import check_iterations, first_rollouts
 
 AGENT_STAGES = ("vae", "mdrnn", "ctrl")
@@ -39,9 +42,9 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         is_module: whether `config` is inherited from the main workflow. It is then taken as it is.
 
     Returns:
-        The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations; the seeds of
-        a sweep, [] for none; the temperatures of the dreams in which `snakemake temperatures` trains C; and the number
-        of iterations, 0 for none.
+        The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations, with the
+        agent that the run takes over as `.agent`, "" for none; the seeds of a sweep, [] for none; the temperatures of
+        the dreams in which `snakemake temperatures` trains C; and the number of iterations, 0 for none.
     """
     with one_line_errors():
         if not is_module:
@@ -56,7 +59,25 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
         checked = temperatures.read_temperatures(config.get("temperatures", temperatures.PAPER))
         values = changed(config, {"rollouts": first_rollouts(config)}) if iterations else dict(config)
         values.pop("temperatures", None)
-        return load_config(values), seeds, checked, iterations
+        agent = read_agent(config.pop("agent", values.pop("agent", "")))
+        if agent and (seeds or iterations):
+            raise UserError("agent: expected none beside seeds or iterations, which train agents of their own")
+        return load_with_agent(values, agent), seeds, checked, iterations
+
+
+def load_with_agent(values: dict, agent: str) -> types.SimpleNamespace:
+    """Return the checked configuration of a run, which may take over an agent, see installed_agent."""
+    if not agent:
+        loaded = load_config(values)
+        loaded.agent = ""
+        return loaded
+    loaded = load_config(adopt_settings(values, agent))
+    loaded.agent = agent
+    if Path(agent).resolve() == Path(loaded.logdir).resolve():
+        raise UserError(f"agent: expected another folder than this run's own logdir, found {agent}")
+    if values.get("ctrl", {}).get("start"):
+        loaded.ctrl.start = refit_file(loaded.logdir)
+    return loaded
 
 
 def changed(config: dict, changes: dict) -> dict:
@@ -102,20 +123,24 @@ def agent_files(logdir: str) -> list[str]:
     return [f"{logdir}/{stage}/best" for stage in AGENT_STAGES]
 
 
-def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
+def find_agent(workflow: Any, logdir: str) -> tuple[list[str], str, dict[str, str]]:
     """Return the files of the earlier run whose agent drives, and the user's own code that its V runs.
 
     Args:
         logdir: rollouts.agent.
 
     Returns:
-        The paths of agent_files, and the module of V's network by key (empty for ConvVAE).
+        The paths of agent_files and "", or for a package no paths and its digest; and the module of V's network by key
+        (empty for ConvVAE).
     """
-    files = agent_files(logdir)
+    with one_line_errors():
+        package, files, digest = find_package(logdir), agent_files(logdir), ""
+        if package:
+            files, digest = [], agent_digest(logdir)
+        network = agent_network(logdir)
     for file in files:
         if not Path(f"{file}.tar").exists():
-            sys.exit(f"config: rollouts.agent: expected the logdir of a finished run, found no {file}.tar")
-    network = agent_network(logdir)
+            sys.exit(f"config: rollouts.agent: expected the logdir of a finished run or a package, found no {file}.tar")
     if network is None:
         print(
             f"config: rollouts.agent: {logdir}/vae/best.json does not name V's network: "
@@ -124,19 +149,24 @@ def find_agent(workflow: Any, logdir: str) -> tuple[list[str], dict[str, str]]:
         )
     modules = user_network_modules(network or "ConvVAE")
     check_sources(workflow, modules)
-    return files, modules
+    return files, digest, modules
 
 
-def start_digest(start: str) -> str:
-    """Return the digest of the checkpoint at which C's search starts, or "" if there is none.
+def start_digest(start: str, key: str, name: str) -> str:
+    """Return the digest of the checkpoint at which training starts, or "" if there is none.
 
-    It ends Snakemake where there is no such file.
+    It ends Snakemake where there is no such checkpoint.
 
     Args:
-        start: ctrl.start.
+        start: the checkpoint.
+        key: ctrl.start, vae.start or mdrnn.start.
+        name: C, V or M.
     """
     if not start:
         return ""
-    if not Path(start).exists():
-        sys.exit(f"config: ctrl.start: expected a checkpoint of C or the logdir of a finished run, found no {start}")
-    return f"sha256:{file_digest(start)}"
+    with one_line_errors():
+        if not is_checkpoint(start):
+            raise UserError(
+                f"{key}: expected a checkpoint of {name}, the logdir of a finished run or a package, found no {start}"
+            )
+        return f"sha256:{file_digest(start)}"

@@ -56,16 +56,19 @@ def first_rollouts(config: dict) -> dict:
 def later_rollouts(config: dict) -> dict:
     """Return what the rollouts of later iterations change: the agent drives in AGENT_SHARE of them, if in none so far.
 
+    Episodes that others made are those of iteration 0 alone.
+
     Raises:
         UserError: the sections env and rollouts are wrong.
     """
     rollouts = load_rollouts(config)
     if needs_agent(rollouts):
-        return {}
+        return {"source": ""}
     others = rollouts.mixture if rollouts.policy == "mixture" else {rollouts.policy: 1.0}
     total = sum(others.values())
     shares = {name: round((1 - AGENT_SHARE) * weight / total, 6) for name, weight in others.items()}
-    return {"policy": "mixture", "mixture": {**dict.fromkeys(rollouts.mixture, 0), **shares, "agent": AGENT_SHARE}}
+    mixture = {**dict.fromkeys(rollouts.mixture, 0), **shares, "agent": AGENT_SHARE}
+    return {"source": "", "policy": "mixture", "mixture": mixture}
 
 
 def load_rollouts(config: dict) -> RolloutsConfig:

@@ -168,7 +168,12 @@ def test_arrays_need_no_sigma_and_no_offsets(latents):
     ],
 )
 def test_wrong_arrays_raise(change, message):
-    arrays = {"latents": np.zeros((4, 2)), "actions": np.zeros((4, 1)), "rewards": np.zeros(4), "terminals": np.zeros(4)}
+    arrays = {
+        "latents": np.zeros((4, 2)),
+        "actions": np.zeros((4, 1)),
+        "rewards": np.zeros(4),
+        "terminals": np.zeros(4),
+    }
     arrays = {key: value for key, value in (arrays | change).items() if value is not None}
     with pytest.raises(UserError, match=message):
         LatentSequenceDataset(arrays, 2)

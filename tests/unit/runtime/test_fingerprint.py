@@ -16,7 +16,7 @@ ALL = {path.stem for path in PROGRAMS}
 COLLECT = {"collect_rollouts", "collect_agent_rollouts"}
 TRAINED = {
     "train_mdrnn", "train_controller", "train_controller_in_dream", "evaluate", "collect_agent_rollouts",
-    "refit_controller",
+    "refit_controller", "install_agent", "export_agent",
 }  # fmt: skip
 DREAMT = {"plot_mdrnn", "dream", "replay_episodes"}
 # Module of the library -> the programs that run its code.

@@ -1,0 +1,54 @@
+"""Checkpoints as .safetensors: tensors in a plain format, and all other values as JSON in its header. No pickle."""
+
+import json
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+HEADER = "checkpoint"  # the entry of the header with the values that are no tensors
+WEIGHTS = "state_dict"  # its tensors keep their own names
+
+
+def to_safetensors(content: dict) -> bytes:
+    """Return a checkpoint as the bytes of a .safetensors file. The same content gives the same bytes.
+
+    Args:
+        content: the state_dict, further dictionaries of tensors, and values that JSON knows.
+    """
+    tensors, values, groups = {}, {}, []
+    for key, value in content.items():
+        if not is_group(value):
+            values[key] = value
+            continue
+        groups.append(key)
+        prefix = "" if key == WEIGHTS else f"{key}."
+        tensors |= {f"{prefix}{name}": tensor.contiguous().clone() for name, tensor in value.items()}
+    return save(tensors, {HEADER: json.dumps({"values": values, "groups": groups})})
+
+
+def is_group(value: Any) -> bool:
+    """Return whether a value is a dictionary of tensors."""
+    return isinstance(value, dict) and any(isinstance(item, torch.Tensor) for item in value.values())
+
+
+def from_safetensors(data: bytes) -> dict:
+    """Return the checkpoint in the bytes of a .safetensors file, its tensors on the CPU.
+
+    Those of another program have no header of ours: all tensors are then the state_dict.
+
+    Raises:
+        ValueError: the bytes are damaged. So does safetensors with an error of its own.
+    """
+    tensors = load(data)
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    content = json.loads(header.get(HEADER, '{"values": {}, "groups": []}'))
+    groups: dict[str, dict[str, torch.Tensor]] = {WEIGHTS: {}}
+    for name, tensor in tensors.items():
+        key, _, rest = name.partition(".")
+        if key in content["groups"]:
+            groups.setdefault(key, {})[rest] = tensor
+        else:
+            groups[WEIGHTS][name] = tensor
+    return {**content["values"], **groups}
