@@ -1,85 +1,60 @@
 #!/usr/bin/env python
-"""Play the world model itself: film a dream of M beside the environment (paper, section 4).
+"""Play the world model itself: a dream of M beside the environment (paper, section 4), in a window or as a film.
 
 The environment runs for --warm-up steps. From then on the trained controller drives twice: in a dream, where every
-frame is M's own prediction as V decodes it, and in the environment. Or you drive in the dream alone:
+frame is M's own prediction as V decodes it, and in the environment. In a window your keys drive both.
 
     python scripts/dream.py --logdir results/carracing --temperature 0.8 --output dream.gif
-    python scripts/dream.py --logdir results/carracing --drive keyboard
+    python scripts/dream.py --logdir results/carracing --render human --drive keyboard
 
-Keys of continuous actions: left and right for the first action, down and up for the second, space for the third (in
-CarRacing: steering, gas, brake).
-Keys of discrete actions: a digit chooses the action of this number. Where the environment names its actions, as VizDoom
-and Atari do, arrows and space choose by name: left, right, up or forward, down or backward, fire or attack. Otherwise
-left and right choose the first and the last of two or three actions. Without a key the action is the one that does
-nothing, if there is one: the middle one of three, the last choice of two, else the first one.
-Esc ends the dream.
+The environment's settings are those that the workflow made the run with, if <logdir>/ctrl/best.json tells.
+
+{keys}
 """
 
 from argparse import Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 import torch
 from PIL import Image
 
 from worldmodels.envs import seeding
-from worldmodels.envs.instances import Instances
-from worldmodels.envs.lanes import GymnasiumLanes
 from worldmodels.models.decoding import decode
-from worldmodels.models.encoding import encode
+from worldmodels.models.load_controller import load_controller
 from worldmodels.models.mdrnn import Hidden
-from worldmodels.playing.agent import WorldModel, load_agent
 from worldmodels.playing.dreams import dream
+from worldmodels.playing.evaluation import AgentPlayer
+from worldmodels.playing.watching import Moment, watch
 from worldmodels.runtime.config import EnvConfig
-from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.progress import progress
-from worldmodels.showing.films import check_film, label_frames, stack_films, write_film
-from worldmodels.showing.keyboard import Keyboard, name_actions
-from worldmodels.storage.files import prepare_folder
-
-FPS = 50  # steps per second where the environment names no other number
-PICTURES = 12.5  # of the film, per second, about
-
-Policy = Callable[[int, torch.Tensor, Hidden], torch.Tensor]  # step, z (1,n), M's state -> action (1,A)
+from worldmodels.runtime.run_defaults import take_env_of_run
+from worldmodels.showing.films import label_picture, stack_films
+from worldmodels.showing.screen import KEYS, Screen, add_screen_flags
 
 
 @dataclass
-class Start:
-    """Where the dream starts, and the environment goes on.
+class Scene:
+    """The dream, or the environment beside it, some steps after the start of the dream.
 
     Attributes:
-        frame: (1,H,W,C) uint8.
-        z: (1,n).
-        hidden: M's state before z.
-        is_over: whether the episode has ended.
+        step: the number of these steps.
+        total: the return since then.
+        ending: how it has ended, as text; "" before.
+        frame: returns the frame (H,W,C) uint8.
     """
 
-    frame: np.ndarray
-    z: torch.Tensor
-    hidden: Hidden
-    is_over: bool
-
-
-@dataclass
-class Episode:
-    """What happens in T steps from the start on, in the dream or in the environment.
-
-    Attributes:
-        frames: (T + 1,H,W,C) uint8.
-        rewards: the T rewards.
-        ending: how it ended, as text; "" if --steps have passed.
-    """
-
-    frames: np.ndarray
-    rewards: list[float]
+    step: int
+    total: float
     ending: str
+    frame: Callable[[], np.ndarray]
 
 
 @torch.inference_mode()
@@ -87,170 +62,143 @@ def main(args: Namespace) -> None:
     run = run_config_from_args(args)
     env = section_from_args(args, EnvConfig)
     check_flags(args)
-    world, controller, saved = load_agent(run.logdir, choose_device(run.device))
-    temperature = own_temperature(saved["config"]) if args.temperature is None else args.temperature
-    instances = Instances(env)
-    fps, names = steps_per_second(instances), name_actions(instances.members[0].env)
-    squash = world.squash(saved["config"]["squash"], instances.space)
-
-    def drive(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
-        return squash(controller(**world.features(controller.features, z, hidden)))
-
-    lane = GymnasiumLanes(instances.config, [seeding.track_seed(run.seed, "validation", 0)], instances)
-    start = warm_up(world, lane, drive, args.warm_up)
-    keyboard = Keyboard(world.vae, squash.codec, fps, names) if args.drive == "keyboard" else None
-    generator = torch.Generator(world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
-    episodes = {
+    screen = Screen(args, "a dream of M, and the environment. Hold a key to drive, Esc ends")
+    player = AgentPlayer.load(0, run.logdir, env, run.device)
+    screen.adapt(player.instances)
+    temperature = own_temperature(run.logdir) if args.temperature is None else args.temperature
+    seed = seeding.track_seed(run.seed, "validation", 0) if args.track is None else args.track
+    moments = watch(player, seed, screen.drive)
+    start = next(moment for moment in moments if moment.step == args.warm_up or moment.is_over)
+    if start.step < args.warm_up:
+        log.info("dream: the episode ended after %d steps, the dream starts there", start.step)
+    generator = torch.Generator(player.world.device).manual_seed(seeding.integer_seed(run.seed, "dream"))
+    players = {
         f"in M's dream, temperature {temperature:g}": play_dream(
-            world, start, keyboard or drive, args.steps, temperature, generator
-        )
+            player, screen, start, args.steps, temperature, generator
+        ),
+        "in the environment": play_on(start, islice(moments, args.steps)),
     }
-    if keyboard:
-        keyboard.close()
-    else:
-        episodes["in the environment"] = play_on(world, lane, start, drive, args.steps)
-    instances.close()
-    write_films(args.output, episodes, fps)
-    texts = (
-        f"{place}: {len(episode.rewards)} steps{episode.ending and ', '}{episode.ending}, "
-        f"return {np.cumsum([0.0, *episode.rewards])[-1]:.1f}"
-        for place, episode in episodes.items()
-    )
-    log.info("dream: %s, %s", "; ".join(texts), ", ".join(args.output))
+    scenes = show(screen, players, args.steps, args.height)
+    player.close()
+    screen.close()
+    log.info("dream: %s", "; ".join(map(describe, scenes, scenes.values())))
+    if args.output:
+        log.info("dream: %s", ", ".join(args.output))
 
 
-def own_temperature(config: dict) -> float:
-    """Return the temperature of the dreams in which C learned; 1 if it learned in the environment.
-
-    Args:
-        config: of C's checkpoint.
-    """
+def own_temperature(logdir: str) -> float:
+    """Return the temperature of the dreams in which C learned; 1 if it learned in the environment."""
+    config = load_controller(f"{logdir}/ctrl/best.tar")[1]["config"]
     return config["temperature"] if config.get("world") == "dream" else 1.0
 
 
-def steps_per_second(instances: Instances) -> float:
-    """Return how many actions per second the environment is made for, as its metadata say."""
-    fps = instances.members[0].env.metadata.get("render_fps")
-    is_number = isinstance(fps, (int, float)) and 0 < fps < float("inf")
-    return (fps if is_number else FPS) / instances.config.frame_skip
-
-
 def check_flags(args: Namespace) -> None:
-    """Check the flags and the output files before the dream begins.
+    """Check the flags before the dream begins.
 
     Raises:
-        UserError: A flag is out of bounds, or a film cannot be written.
+        UserError: A flag is out of bounds.
     """
     if args.temperature is not None and not args.temperature >= 0:
         raise UserError(f"--temperature: expected at least 0, found {args.temperature:g}")
     if args.steps < 1 or args.warm_up < 0:
         raise UserError(f"--steps and --warm-up: expected at least 1 and 0, found {args.steps} and {args.warm_up}")
-    for output in args.output:
-        check_film(output)
-        prepare_folder(Path(output).absolute().parent)
-
-
-def warm_up(world: WorldModel, lane: GymnasiumLanes, policy: Policy, steps: int) -> Start:
-    """Drive the true environment for some steps, or to the end of the episode."""
-    frame = lane.reset()
-    start = Start(frame, encode(world.vae, torch.from_numpy(frame))[0], world.cell.get_init_hidden(1), False)
-    for step in range(steps):
-        start, _ = step_on(world, lane, start, policy, step)
-        if start.is_over:
-            log.info("dream: the episode ended after %d steps, the dream starts there", step + 1)
-            break
-    return start
-
-
-def step_on(world: WorldModel, lane: GymnasiumLanes, now: Start, policy: Policy, step: int) -> tuple[Start, float]:
-    """Take a step in the environment.
-
-    Returns:
-        What follows, and the reward.
-    """
-    action = policy(step, now.z, now.hidden)
-    frame, rewards, terminated, truncated = lane.step(np.arange(1), action.cpu().numpy())
-    hidden = world.cell.next_hidden(action, now.z, now.hidden)
-    z, _ = encode(world.vae, torch.from_numpy(frame))
-    return Start(frame, z, hidden, bool(terminated[0] or truncated[0])), float(rewards[0])
-
-
-def play_on(world: WorldModel, lane: GymnasiumLanes, start: Start, policy: Policy, steps: int) -> Episode:
-    """Drive on in the environment until the episode ends or the steps have passed."""
-    now, frames, rewards = start, [start.frame], []
-    while len(rewards) < steps and not now.is_over:
-        now, reward = step_on(world, lane, now, policy, len(rewards))
-        frames.append(now.frame)
-        rewards.append(reward)
-    return Episode(np.concatenate(frames), rewards, "where the episode ends" if now.is_over else "")
+    if args.track is not None and args.track < 0:
+        raise UserError(f"--track: expected a seed of at least 0, found {args.track}")
 
 
 def play_dream(
-    world: WorldModel,
-    start: Start,
-    policy: Policy | Keyboard,
-    steps: int,
-    temperature: float,
-    generator: torch.Generator,
-) -> Episode:
-    """Dream until M ends the episode, the user ends it, or the steps have passed.
-
-    At each step M ends the episode with the probability that it predicts.
-    """
-    latents, rewards, ending = [start.z], [], ""
-    dreamt = dream(world.cell, start.z, start.hidden, policy, steps, temperature, generator)
-    for step in progress(dreamt, "dream", steps):
-        latents.append(step.latent)
-        rewards.append(float(step.reward))
-        if getattr(policy, "closed", False):
-            ending = "ended by you"
-            break
-        if torch.rand(1, generator=generator, device=world.device) < step.terminal.sigmoid():
-            ending = "where M ends the episode"
-            break
-    return Episode(decode(world.vae, torch.cat(latents)), rewards, ending)
-
-
-def write_films(outputs: list[str], episodes: dict[str, Episode], fps: float) -> None:
-    """Write the episodes side by side as films: every few steps a picture with the returns so far.
+    player: AgentPlayer, screen: Screen, start: Moment, steps: int, temperature: float, generator: torch.Generator
+) -> Iterator[Scene]:
+    """Dream until M ends the episode or the steps have passed. M ends it with the probability that it predicts.
 
     Args:
-        outputs: the files.
-        episodes: label -> episode. An episode that ends goes on as its last picture.
-        fps: steps per second.
+        player: the agent.
+        screen: says who drives.
+        start: where the dream starts.
+        steps: most steps.
+        temperature: see playing.dreams.
+        generator: of the random numbers.
+
+    Yields:
+        The scenes, from step 0 on.
     """
-    every = max(1, round(fps / PICTURES))
-    pictures = stack_films([film_episode(label, episode, every) for label, episode in episodes.items()], beside=True)
-    for output in outputs:
-        write_film(output, pictures, fps / every)
+    world, controller, squash = player.world, player.controller, player.squash
+
+    def drive(step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
+        return screen.drive(squash(controller(**world.features(controller.features, z, hidden))))
+
+    def frame(z: torch.Tensor) -> np.ndarray:
+        return decode(world.vae, z)[0]
+
+    total, ending = 0.0, ""
+    yield Scene(0, total, ending, partial(frame, start.z))
+    for number, step in enumerate(dream(world.cell, start.z, start.hidden, drive, steps, temperature, generator), 1):
+        total += float(step.reward)
+        if torch.rand(1, generator=generator, device=world.device) < step.terminal.sigmoid():
+            ending = "where M ends the episode"
+        yield Scene(number, total, ending, partial(frame, step.latent))
+        if ending:
+            return
 
 
-def film_episode(label: str, episode: Episode, every: int) -> list[Image.Image]:
-    """Return the pictures of an episode: each `every`-th step, and its last one."""
-    last = len(episode.rewards)
-    shown = [*range(0, last, every), last]
-    return_so_far = np.cumsum([0.0, *episode.rewards])
-    notes = [f"step {t:3d}   return {return_so_far[t]:4.0f}" for t in shown]
-    if episode.ending:
-        notes[-1] += "   the end"
-    return label_frames({label: episode.frames[shown]}, notes, scale=4)
+def play_on(start: Moment, moments: Iterator[Moment]) -> Iterator[Scene]:
+    """Yield the scenes of the environment from the start of the dream on, step 0 included."""
+    for moment in chain([start], moments):
+        ending = "where the episode ends" if moment.is_over else ""
+        yield Scene(moment.step - start.step, moment.total - start.total, ending, partial(np.asarray, moment.frame))
+
+
+def show(screen: Screen, players: dict[str, Iterator[Scene]], steps: int, height: int) -> dict[str, Scene]:
+    """Show the scenes side by side until all have ended, and return the last ones.
+
+    Args:
+        screen: where to show them.
+        players: label -> scenes. One that ends early waits at its last scene.
+        steps: most steps.
+        height: of each panel, pixels.
+    """
+    scenes: dict[str, Scene] = {}
+    for items in progress(zip_longest(*players.values()), "dream", steps + 1):
+        scenes |= {label: scene for label, scene in zip(players, items) if scene}
+        step = max(scene.step for scene in scenes.values())
+        is_last = screen.closed or all(scene.ending or scene.step == steps for scene in scenes.values())
+        screen.show(step, partial(draw, scenes, screen.is_driven, height), is_last)
+        if is_last:
+            break
+    if screen.closed:
+        scenes = {label: replace(scene, ending=scene.ending or "ended by you") for label, scene in scenes.items()}
+    return scenes
+
+
+def draw(scenes: dict[str, Scene], is_driven: bool, height: int) -> Image.Image:
+    """Return the picture of the scenes, each with a note below."""
+    films = []
+    for label, scene in scenes.items():
+        note = f"step {scene.step:3d}   return {scene.total:4.0f}" + "   you drive" * is_driven
+        note += "   the end" * bool(scene.ending)
+        films.append([label_picture({label: scene.frame()}, note, height)])
+    return stack_films(films, beside=True)[0]
+
+
+def describe(label: str, scene: Scene) -> str:
+    """Return what happened up to a last scene, as text."""
+    return f"{label}: {scene.step} steps{scene.ending and ', '}{scene.ending}, return {scene.total:.1f}"
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__, EnvConfig)
+    parser = make_parser(__doc__.format(keys=KEYS), EnvConfig)
     parser.add_argument(
         "--temperature",
         type=float,
         help="of the dream; 0: no randomness (default: that of the dreams in which the controller learned, else 1)",
     )
+    parser.add_argument(
+        "--track", type=int, metavar="SEED", help="seed of the episode (default: the first validation track of --seed)"
+    )
     parser.add_argument("--steps", type=int, default=500, help="most steps of each (default: %(default)s)")
     parser.add_argument(
         "--warm-up", type=int, default=60, help="steps in the environment before the dream (default: %(default)s)"
     )
-    parser.add_argument(
-        "--drive", choices=("controller", "keyboard"), default="controller", help="who drives (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output", nargs="+", default=["dream.gif"], help="the film: .gif, .png or .mp4 files (default: dream.gif)"
-    )
+    add_screen_flags(parser, "dream.gif")
+    take_env_of_run(parser)
     run_program(parser, main)

@@ -195,23 +195,6 @@ def test_dream_has_the_temperature_in_which_c_learned(tiny_run, tmp_path):
     assert "in M's dream, temperature 0: 5 steps" in process.stderr
 
 
-def test_keyboard_drives_a_dream(tiny_run, tmp_path, monkeypatch):
-    run = copy_with_terminal(tiny_run, tmp_path / "run", -50.0)
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    flags = ["--logdir", run, "--steps", 8, "--warm-up", 2, "--drive", "keyboard"]
-    run_script("dream", *flags, "--output", tmp_path / "k.gif")
-    with Image.open(tmp_path / "k.gif") as film:
-        assert film.n_frames == 3
-    monkeypatch.delenv("SDL_VIDEODRIVER")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    process = run_script("dream", *flags, check=False, cwd=tmp_path)
-    assert (
-        process.returncode == 1
-        and "--drive keyboard: expected a display to open a window on, found none" in process.stderr
-    )
-
-
 @pytest.mark.parametrize(
     "script, flags, message",
     [

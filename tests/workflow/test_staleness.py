@@ -235,6 +235,7 @@ PROGRAMS = {
     "collect_agent_rollouts": set(), "compare_agents": set(), "compare_runs": set(),  # not in the smoke run
     "compare_temperatures": set(), DREAMING: set(), "compare_iterations": set(), "refit_controller": set(),  # nor these
     "import_rollouts": set(), "install_agent": set(), "export_agent": set(),  # nor these
+    "play": set(),  # no rule runs it
 }  # fmt: skip
 FILMS = {"dream", "replay_episodes", "plot_evaluation"}
 # What an edit makes stale -> the modules of the library.
@@ -261,13 +262,13 @@ READERS = [
     (since("train_controller"), "search/evaluator search/environment_player search/candidates training/controller"),
     (since("train_controller"), "training/controller_in_environment training/search_loop training/tracks"),
     (since("train_controller"), "training/history training/start playing/workers"),
-    (since("evaluate"), "playing/evaluation playing/scores"),
+    (since("evaluate") | {"dream"}, "playing/evaluation playing/scores"),
     (PLOTS, "showing/figures"),
     ({"plot_mdrnn"}, "playing/likelihood showing/endings"),
     ({"plot_evaluation", "plot_run"}, "showing/tables"),
     ({"replay_episodes", "plot_evaluation"}, "playing/replays"),
     (FILMS, "showing/films"),
-    ({"dream"}, "showing/keyboard"),
+    ({"dream"}, "playing/watching showing/screen showing/window showing/keyboard"),
     (FILMS | {"plot_mdrnn"}, "playing/dreams"),
     (FILMS | {"plot_mdrnn", "plot_vae"}, "models/decoding"),
     (set(), "data/agent_policy training/refit"),  # no agent drives

@@ -9,6 +9,7 @@ __getattr__, __all__ = lazily(
     __name__,
     {
         "lanes": ["EnvPoolLanes", "GymnasiumLanes", "make_lanes"],
+        "frames": ["frames_for_v"],
         "actions": ["ActionCodec"],
         "instances": ["Instances"],
         "backends": ["choose_backend"],

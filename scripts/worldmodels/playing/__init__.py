@@ -14,5 +14,6 @@ __getattr__, __all__ = lazily(
         "workers": ["run_with_player", "start_player"],
         "dream_episodes": ["play_dreams"],
         "dreams": ["dream", "sample_latent"],
+        "watching": ["Moment", "watch"],
     },
 )

@@ -9,7 +9,8 @@ __getattr__, __all__ = lazily(
     __name__,
     {
         "figures": ["draw_image_rows", "new_figure", "report_folder", "save_figure"],
-        "films": ["check_film", "label_frames", "stack_films", "write_film"],
+        "films": ["check_film", "label_frames", "label_picture", "stack_films", "write_film"],
+        "screen": ["Screen", "add_screen_flags"],
         "tables": ["save_tables"],
     },
 )

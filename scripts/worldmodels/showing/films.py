@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldmodels.runtime.errors import UserError
-from worldmodels.storage.files import write_atomically
+from worldmodels.storage.files import prepare_folder, write_atomically
 
 MARGIN = 18  # height of a line of text, pixels
 PALETTE_PICTURES = 8  # pictures of a film that decide on its palette, about
@@ -26,41 +26,54 @@ def label_frames(panels: dict[str, np.ndarray], notes: Sequence[str], scale: int
         notes: the line of text below each of the T pictures.
         scale: side of the square that a pixel of a frame becomes, pixels.
     """
-    return [label_picture(frames, list(panels), note, scale) for frames, note in zip(zip(*panels.values()), notes)]
+    height = scale * next(iter(panels.values())).shape[1]
+    return [
+        label_picture(dict(zip(panels, frames)), note, height) for frames, note in zip(zip(*panels.values()), notes)
+    ]
 
 
-def label_picture(frames: Sequence[np.ndarray], labels: Sequence[str], note: str, scale: int) -> Image.Image:
-    """Return one picture of a film, see `label_frames`.
+def label_picture(panels: dict[str, np.ndarray], note: str, height: int) -> Image.Image:
+    """Return one picture: frames of any size side by side, their labels above and a note below.
 
     Args:
-        frames: (H,W,C) uint8 each.
-        labels: the label above each frame.
+        panels: label -> frame (H,W,C) uint8. C is 1 or 3.
         note: the line of text below.
-        scale: side of the square that a pixel of a frame becomes, pixels.
+        height: of each frame in the picture, pixels. Its width follows.
     """
     font = ImageFont.load_default(12)
-    row = np.concatenate([np.repeat(frame, 3 // frame.shape[-1], axis=-1) for frame in frames], axis=1)
-    enlarged = Image.fromarray(row).resize((row.shape[1] * scale, row.shape[0] * scale), Image.Resampling.NEAREST)
-    picture = Image.new("RGB", (enlarged.width, enlarged.height + 2 * MARGIN), "black")
-    picture.paste(enlarged, (0, MARGIN))
-    draw = ImageDraw.Draw(picture)
-    for i, label in enumerate(labels):
-        draw.text((i * enlarged.width // len(labels) + 4, 2), label, fill="white", font=font)
-    draw.text((4, MARGIN + enlarged.height + 2), note, fill="white", font=font)
+    images = [resize_to_height(frame, height) for frame in panels.values()]
+    picture = Image.new("RGB", (sum(image.width for image in images), height + 2 * MARGIN), "black")
+    draw, x = ImageDraw.Draw(picture), 0
+    for label, image in zip(panels, images):
+        picture.paste(image, (x, MARGIN))
+        draw.text((x + 4, 2), label, fill="white", font=font)
+        x += image.width
+    draw.text((4, MARGIN + height + 2), note, fill="white", font=font)
     return picture
+
+
+def resize_to_height(frame: np.ndarray, height: int) -> Image.Image:
+    """Return a frame (H,W,C) uint8 as an image of this height. Where the factor is whole, pixels become squares."""
+    image = Image.fromarray(np.repeat(frame, 3 // frame.shape[-1], axis=-1))
+    filter_ = Image.Resampling.BILINEAR if height % image.height else Image.Resampling.NEAREST
+    return image.resize((max(1, round(image.width * height / image.height)), height), filter_)
 
 
 def check_film(path: str | Path) -> None:
     """Check that a film of this name can be written.
 
     Raises:
-        UserError: The name ends in none of .gif, .png and .mp4, or it ends in .mp4 and ffmpeg is not installed.
+        UserError: The name ends in none of .gif, .png and .mp4, or it ends in .mp4 and ffmpeg is not installed, or the
+            file cannot be written.
     """
     ending = Path(path).suffix.lower()
     if ending not in (".gif", ".png", ".mp4"):
         raise UserError(f"{path}: expected a film to end in .gif, .png or .mp4, found {ending or 'no ending'}")
     if ending == ".mp4" and not shutil.which("ffmpeg"):
         raise UserError(f"{path}: expected ffmpeg to be installed for an MP4, found none; a .gif needs nothing")
+    if Path(path).is_dir():
+        raise UserError(f"{path}: expected a file to write a film to, found a folder")
+    prepare_folder(Path(path).absolute().parent)
 
 
 def write_film(path: str | Path, pictures: list[Image.Image], fps: float) -> None:

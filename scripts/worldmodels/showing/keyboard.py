@@ -1,20 +1,14 @@
-"""A window that shows a dream and takes the actions from the keyboard."""
+"""Actions from the keyboard."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 
 import gymnasium as gym
 import numpy as np
-import torch
 
 from worldmodels.envs.actions import ActionCodec
-from worldmodels.models.decoding import decode
-from worldmodels.models.mdrnn import Hidden
-from worldmodels.models.vae import VAE
 from worldmodels.runtime.errors import UserError
 
-WINDOW = 512  # each side, pixels
 # Key -> words in the names of the actions that it chooses.
 WORDS = {
     "left": {"left"},
@@ -69,32 +63,25 @@ def choose_by_key(count: int, names: Sequence[str]) -> tuple[dict[str, int], int
 
 
 class Keyboard:
-    """A policy for `dream`: it shows each latent as V decodes it, and returns the action of the pressed keys.
+    """Turns pressed keys into an action.
 
     Continuous actions: left and right are the bounds of the first action, down and up of the second. Space is the upper
     bound of the third. Discrete actions: see choose_by_key.
 
     Args:
-        vae: V, which decodes the latents.
         codec: the environment's actions.
-        fps: steps per second.
         names: of discrete actions, see name_actions.
 
-    Attributes:
-        closed: whether the user has pressed Esc or closed the window.
-
     Raises:
-        UserError: There is no display, or the actions are neither continuous nor one choice.
+        UserError: The actions are neither continuous nor one choice.
     """
 
-    def __init__(self, vae: VAE, codec: ActionCodec, fps: float, names: Sequence[str] = ()) -> None:
+    def __init__(self, codec: ActionCodec, names: Sequence[str] = ()) -> None:
         import pygame
 
         if not codec.continuous and not isinstance(codec.space, gym.spaces.Discrete):
             raise UserError(f"--drive keyboard: expected continuous or discrete actions, found {codec.space}")
-        self.pygame, self.vae, self.codec, self.fps = pygame, vae, codec, fps
-        self.open_window()
-        self.clock, self.closed = pygame.time.Clock(), False
+        self.codec = codec
         # Of each continuous action: the key of its lower bound, the key of its upper bound.
         self.bounds = [(pygame.K_LEFT, pygame.K_RIGHT), (pygame.K_DOWN, pygame.K_UP), (None, pygame.K_SPACE)]
         # Of discrete actions: key -> number. The digits of the numeric keypad count, too.
@@ -103,66 +90,41 @@ class Keyboard:
         self.choices |= {getattr(pygame, f"K_KP{key}"): number for key, number in keys.items() if key.isdigit()}
         self.chosen = self.idle or 0
 
-    def open_window(self) -> None:
-        """Open the window.
-
-        Raises:
-            UserError: There is no display.
-        """
-        display = self.pygame.display
-        try:
-            display.init()
-            self.window = display.set_mode((WINDOW, WINDOW))
-        except self.pygame.error as error:
-            raise UserError(f"--drive keyboard: expected a display to open a window on, found none ({error})") from None
-        if not os.environ.get("SDL_VIDEODRIVER") and display.get_driver() in ("dummy", "offscreen"):
-            raise UserError("--drive keyboard: expected a display to open a window on, found none")
-        display.set_caption("a dream of M: arrows, space and digits drive, Esc ends it")
-
-    def __call__(self, step: int, z: torch.Tensor, hidden: Hidden) -> torch.Tensor:
-        """Show the latent z (1,n) and return the action (1,A) once the step's time has passed."""
-        self.show(decode(self.vae, z)[0])
-        self.clock.tick(self.fps)
-        for event in self.pygame.event.get():
-            escaped = event.type == self.pygame.KEYDOWN and event.key == self.pygame.K_ESCAPE
-            self.closed |= escaped or event.type == self.pygame.QUIT
-        return torch.from_numpy(self.action(self.pygame.key.get_pressed())).to(z.device).unsqueeze(0)
-
-    def show(self, frame: np.ndarray) -> None:
-        """Draw a frame (H,W,C) uint8 on the window. C is 1 or 3."""
-        pixels = np.repeat(frame, 3 // frame.shape[-1], -1).swapaxes(0, 1)
-        surface = self.pygame.surfarray.make_surface(pixels)
-        self.window.blit(self.pygame.transform.scale(surface, self.window.get_size()), (0, 0))
-        self.pygame.display.flip()
-
-    def action(self, pressed: Mapping[int, bool]) -> np.ndarray:
-        """Return the encoded action (A,) of the pressed keys.
+    def action(self, pressed: Mapping[int, bool]) -> np.ndarray | None:
+        """Return the encoded action (A,) of the pressed keys; None if no key of an action is pressed.
 
         Args:
             pressed: key of pygame -> whether it is down.
         """
+        if self.codec.continuous:
+            keys = [key for pair in self.bounds[: self.codec.size] for key in pair if key is not None]
+        else:
+            keys = list(self.choices)
+        if not any(pressed[key] for key in keys):
+            return None
         return self.continuous_action(pressed) if self.codec.continuous else self.discrete_action(pressed)
 
+    def idle_action(self) -> np.ndarray:
+        """Return the encoded action (A,) that does nothing, see choose_by_key: for a continuous one 0, or next to 0."""
+        if self.codec.continuous:
+            return np.clip(np.zeros_like(self.codec.low), self.codec.low, self.codec.high)
+        return self.one_hot(self.chosen if self.idle is None else self.idle)
+
     def continuous_action(self, pressed: Mapping[int, bool]) -> np.ndarray:
-        """Return the action (A,) of the pressed keys. Without a pressed key it is 0, or the bound next to 0."""
-        low, high = self.codec.low, self.codec.high
-        action = np.clip(np.zeros_like(low), low, high)
+        """Return the action (A,) of the pressed keys. The actions without a pressed key are idle."""
+        action = self.idle_action()
         for i, (down, up) in enumerate(self.bounds[: len(action)]):
             if down is not None and pressed[down]:
-                action[i] = low[i]
+                action[i] = self.codec.low[i]
             if pressed[up]:
-                action[i] = high[i]
+                action[i] = self.codec.high[i]
         return action
 
     def discrete_action(self, pressed: Mapping[int, bool]) -> np.ndarray:
-        """Return the one-hot action (A,) of the first pressed key, or of no key."""
-        held = [number for key, number in self.choices.items() if pressed[key]]
-        if held:
-            self.chosen = held[0]
-        elif self.idle is not None:
-            self.chosen = self.idle
-        return np.eye(self.codec.size, dtype=np.float32)[self.chosen]
+        """Return the action (A,) of the first pressed key."""
+        self.chosen = next(number for key, number in self.choices.items() if pressed[key])
+        return self.one_hot(self.chosen)
 
-    def close(self) -> None:
-        """Close the window."""
-        self.pygame.display.quit()
+    def one_hot(self, number: int) -> np.ndarray:
+        """Return the encoded discrete action (A,) of this number."""
+        return np.eye(self.codec.size, dtype=np.float32)[number]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from worldmodels.runtime.errors import UserError
-from worldmodels.showing.films import MARGIN, label_frames, stack_films, write_film
+from worldmodels.showing.films import MARGIN, check_film, label_frames, label_picture, stack_films, write_film
 
 
 def test_film_has_its_frames_and_labels(tmp_path):
@@ -24,6 +24,28 @@ def test_film_has_its_frames_and_labels(tmp_path):
             assert film.n_frames == 6 and film.info["duration"] == 100 and film.info["loop"] == 0
     with pytest.raises(UserError, match=r"expected a film to end in \.gif, \.png or \.mp4, found \.avi"):
         write_film(tmp_path / "x.avi", pictures, fps=10)
+
+
+def test_frames_of_any_size_get_one_height():
+    wide, small, empty = (
+        np.full((50, 100, 3), 200, np.uint8),
+        np.full((8, 8, 1), 90, np.uint8),
+        np.zeros((7, 3, 3), np.uint8),
+    )
+    picture = np.asarray(label_picture({"a": wide, "b": small, "c": empty}, "note", 40))
+    assert picture.shape == (40 + 2 * MARGIN, 80 + 40 + 17, 3)
+    inside = picture[MARGIN:-MARGIN]
+    assert (inside[:, :80] == 200).all() and (inside[:, 80:120] == 90).all() and not inside[:, 120:].any()
+
+
+def test_a_film_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.gif").mkdir()
+    check_film(tmp_path / "new/film.gif")
+    with pytest.raises(UserError, match=r"file: expected a folder to write to"):
+        check_film(tmp_path / "file/film.gif")
+    with pytest.raises(UserError, match=r"folder\.gif: expected a file to write a film to, found a folder"):
+        check_film(tmp_path / "folder.gif")
 
 
 def test_films_are_stacked():

@@ -1,4 +1,4 @@
-"""The keyboard that drives a dream, without a window."""
+"""Keys and the actions that they stand for."""
 
 from enum import Enum
 from types import SimpleNamespace
@@ -17,11 +17,6 @@ DOOM = ["noop", "move_right", "move_left"]
 ATARI = ["noop", "fire", "up", "right", "left", "down", "upright", "upleft", "rightfire"]
 
 
-@pytest.fixture(autouse=True)
-def no_window(monkeypatch):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-
-
 def pressed(*keys: int) -> dict[int, bool]:
     everything = {value: False for name, value in vars(pygame).items() if name.startswith("K_")}
     return everything | dict.fromkeys(keys, True)
@@ -29,33 +24,39 @@ def pressed(*keys: int) -> dict[int, bool]:
 
 def test_keys_are_the_bounds_of_the_actions():
     space = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
-    keyboard = Keyboard(None, ActionCodec(space), 50)
-    assert keyboard.action(pressed()).tolist() == [0, 0, 0]
+    keyboard = Keyboard(ActionCodec(space))
+    assert keyboard.idle_action().tolist() == [0, 0, 0]
     assert keyboard.action(pressed(pygame.K_LEFT, pygame.K_UP)).tolist() == [-1, 1, 0]
     assert keyboard.action(pressed(pygame.K_RIGHT, pygame.K_SPACE)).tolist() == [1, 0, 1]
-    keyboard.close()
+
+
+def test_without_a_key_of_an_action_the_keyboard_does_not_drive():
+    steering = gym.spaces.Box(-1, 1, (1,), np.float32)
+    for space in (steering, gym.spaces.Discrete(3)):
+        keyboard = Keyboard(ActionCodec(space))
+        assert keyboard.action(pressed()) is None and keyboard.action(pressed(pygame.K_SPACE, pygame.K_q)) is None
+        assert keyboard.action(pressed(pygame.K_RIGHT)) is not None
 
 
 @pytest.mark.parametrize(
     "count, names, left, right, nothing",
-    [(3, DOOM, 2, 1, 0), (3, [], 0, 2, 1), (2, [], 0, 1, 0), (9, ATARI, 4, 3, 0), (3, ["x", "y", "z"], 0, 0, 0)],
+    [(3, DOOM, 2, 1, 0), (3, [], 0, 2, 1), (2, [], 0, 1, 0), (9, ATARI, 4, 3, 0), (3, ["x", "y", "z"], None, None, 0)],
 )
 def test_left_and_right_choose_a_discrete_action(count, names, left, right, nothing):
-    keyboard = Keyboard(None, ActionCodec(gym.spaces.Discrete(count)), 35, names)
-    chosen = [
-        int(keyboard.action(pressed(*keys)).argmax())
-        for keys in ([], [pygame.K_RIGHT], [pygame.K_LEFT], [pygame.K_2] if count > 2 else [pygame.K_1], [pygame.K_KP0])
-    ]
-    assert chosen == [nothing, right, left, min(2, count - 1), 0]
-    assert keyboard.action(pressed()).sum() == 1
-    keyboard.close()
+    keyboard = Keyboard(ActionCodec(gym.spaces.Discrete(count)), names)
+    assert int(keyboard.idle_action().argmax()) == nothing
+    last = pygame.K_2 if count > 2 else pygame.K_1
+    for key, expected in {pygame.K_RIGHT: right, pygame.K_LEFT: left, last: min(2, count - 1), pygame.K_KP0: 0}.items():
+        action = keyboard.action(pressed(key))
+        assert action is None if expected is None else action.tolist() == np.eye(count)[expected].tolist()
 
 
 def test_of_two_actions_the_last_choice_stays():
-    keyboard = Keyboard(None, ActionCodec(gym.spaces.Discrete(2, start=5)), 50)
-    keys = ([pygame.K_RIGHT], [], [pygame.K_LEFT], [])
-    assert [int(keyboard.action(pressed(*held)).argmax()) for held in keys] == [1, 1, 0, 0]
-    keyboard.close()
+    keyboard = Keyboard(ActionCodec(gym.spaces.Discrete(2, start=5)))
+    chosen = []
+    for key in (pygame.K_RIGHT, pygame.K_LEFT, pygame.K_RIGHT):
+        chosen += [keyboard.action(pressed(key)), keyboard.idle_action()]
+    assert [int(action.argmax()) for action in chosen] == [1, 1, 0, 0, 1, 1]
 
 
 def test_space_and_arrows_choose_by_the_name_with_the_fewest_words():
@@ -76,4 +77,4 @@ def test_environments_name_their_actions():
 
 def test_other_actions_are_refused():
     with pytest.raises(UserError, match="--drive keyboard: expected continuous or discrete actions, found MultiBinary"):
-        Keyboard(None, ActionCodec(gym.spaces.MultiBinary(3)), 50)
+        Keyboard(ActionCodec(gym.spaces.MultiBinary(3)))
