@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run smoke doom report test test-fast test-cluster test-conda test-gpu bench lint
+.PHONY: help run smoke doom watch report test test-fast test-cluster test-conda test-gpu bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ smoke: .venv/run ## run the whole chain in three minutes, to see that it works
 
 doom: .venv/doom ## train an agent for VizDoom's Take Cover in dreams, and test it in the game: results/takecover
 	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/doom.yaml
+
+watch: .venv/run ## show the curves of all runs in results/ while they train; prints the address for your browser
+	$(BIN)/tensorboard --logdir results
 
 report: .venv/run ## write one HTML file that shows what `make run` made: results/carracing/report.html
 	$(BIN)/snakemake --report results/carracing/report.html
@@ -46,11 +49,13 @@ lint: .venv/dev ## check style and the workflow
 
 # Debian's python3 has no ensurepip, so the machine's pip fills the environment. One that was made by hand, as for a
 # cluster, is added to, not cleared: jobs may be running in it.
-.venv/run: requirements.txt requirements-envpool.txt
+.venv/run: requirements.txt requirements-envpool.txt requirements-tensorboard.txt
 	$(PYTHON) -m venv --without-pip $(if $(wildcard .venv/run),--clear) .venv
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-envpool.txt \
 	  || echo "EnvPool has no wheel for this machine: gymnasium will step everything, about eight times slower"
+	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-tensorboard.txt \
+	  || echo "TensorBoard cannot be installed: the stages will write no curves"
 	touch $@
 
 .venv/doom: .venv/run requirements-doom.txt

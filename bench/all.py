@@ -23,6 +23,7 @@ PROGRAMS = {
     "evaluate": True,
     "workflow": False,
     "memory": True,
+    "curves": True,
     "scaling": True,
 }
 

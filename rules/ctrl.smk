@@ -29,6 +29,7 @@ rule train_controller:
         start=compared(START_DIGEST),
         code=code("train_controller.py", ENV_MODULES, VAE_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.ctrl),
+        hparams=HPARAMS,
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
@@ -36,5 +37,5 @@ rule train_controller:
     shell:
         "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller.py"
         " {params.options} {params.runtime}"
-        " --log {log:q} --threads {threads}"
+        " --hparams {params.hparams} --log {log:q} --threads {threads}"
         " --origin options={params.options:q} start={params.start:q} code={params.code}"

@@ -30,6 +30,7 @@ rule train_controller_in_dream:
         start=compared(START_DIGEST),
         code=code("train_controller_in_dream.py", ENV_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.ctrl),
+        hparams=HPARAMS,
         launcher=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if MPI else ""
         ),
@@ -37,5 +38,5 @@ rule train_controller_in_dream:
     shell:
         "{params.launcher} {params.python} {params.mpi_pool} {params.scripts}/train_controller_in_dream.py"
         " {params.options} {params.runtime}"
-        " --log {log:q} --threads {threads}"
+        " --hparams {params.hparams} --log {log:q} --threads {threads}"
         " --origin options={params.options:q} start={params.start:q} code={params.code}"

@@ -57,7 +57,8 @@ rule evaluate:
         options=options(CONFIG.env, CONFIG.evaluate),
         code=code("evaluate.py", ENV_MODULES, VAE_MODULES),
         runtime=runtime(CONFIG.env, CONFIG.evaluate),
+        hparams=HPARAMS,
     shell:
         "{params.python} {params.scripts}/evaluate.py {params.options} {params.runtime}"
-        " --log {log:q} --threads {threads}"
+        " --hparams {params.hparams} --log {log:q} --threads {threads}"
         " --origin options={params.options:q} code={params.code}"

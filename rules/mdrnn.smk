@@ -39,9 +39,10 @@ rule train_mdrnn:
         start=compared(M_START),
         code=code("train_mdrnn.py", VAE_MODULES),
         runtime=runtime(CONFIG.mdrnn),
+        hparams=HPARAMS,
         memory=uncompared(CONFIG.vae.memory_gb),
     shell:
         "{params.python} {params.scripts}/train_mdrnn.py {params.options} {params.rollouts} {params.runtime}"
-        " --memory-gb {params.memory} --log {log:q} --threads {threads}"
+        " --memory-gb {params.memory} --hparams {params.hparams} --log {log:q} --threads {threads}"
         " --origin options={params.options:q} rollouts={params.rollouts:q} start={params.start:q}"
         " code={params.code}"

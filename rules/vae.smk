@@ -30,8 +30,9 @@ rule train_vae:
         start=compared(V_START),
         code=code("train_vae.py", VAE_MODULES),
         runtime=runtime(CONFIG.vae),
+        hparams=HPARAMS,
     shell:
         "{params.python} {params.scripts}/train_vae.py {params.options} {params.rollouts} {params.runtime}"
-        " --log {log:q} --threads {threads}"
+        " --hparams {params.hparams} --log {log:q} --threads {threads}"
         " --origin options={params.options:q} rollouts={params.rollouts:q} start={params.start:q}"
         " code={params.code}"

@@ -18,6 +18,7 @@ from worldmodels.envs.backends import package_versions
 from worldmodels.models.load_vae import user_network_of
 from worldmodels.playing.evaluation import evaluate, summarize_test
 from worldmodels.runtime.config import EnvConfig, EvaluateConfig, RunConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import role_flags, section_from_args
@@ -26,6 +27,7 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.score_text import interval_text, score_text
 from worldmodels.runtime.settings import RESULT
+from worldmodels.storage.checkpoints import load_checkpoint
 from worldmodels.storage.files import claim_folder, write_json
 
 
@@ -64,6 +66,10 @@ def run_test(args: Namespace, run: RunConfig, env: EnvConfig, config: EvaluateCo
     episodes = evaluate(run.logdir, env, seeds, identity, run.device, args.threads, shard_files=shard_files)
     result = summarize_test(run.logdir, env, episodes)
     write_json(f"{run.logdir}/eval.json", result | origin)
+    curves.start("evaluate", identity, [])
+    generation = load_checkpoint(f"{run.logdir}/ctrl/best.tar")["epoch"]
+    curves.add_test(result["returns"], result["lengths"], generation)
+    curves.add_score("evaluate", {"score/test": result["mean"]}, generation)
     log.info(
         "evaluate: %s over %d tracks (95 %% interval of the mean %s), %s/eval.json",
         score_text(result["mean"], result["std"]), len(seeds), interval_text(result["mean_95_interval"]), run.logdir,

@@ -11,6 +11,7 @@ from argparse import Namespace
 from worldmodels.envs.backends import choose_backend, log_backend, package_versions
 from worldmodels.models.load_vae import user_network_of
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
 from worldmodels.runtime.identity import product_origin, state_identity
@@ -42,6 +43,7 @@ def main(args: Namespace) -> None:
     identity = state_identity(run.seed, *flags, package_versions(backend), *digests, user_modules=user_modules)
     best = train_controller_in_environment(env, backend, config, run.seed, identity, run.device, args.threads)
     write_best(folder, best, origin=origin)
+    curves.add_score("ctrl", {"score/validation": best["reward"]}, best["epoch"])
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d environment steps, %s/best.tar",
         best["reward"], best["epoch"], best["env_steps"]["controller"], folder,

@@ -9,6 +9,7 @@ per generation), and checkpoint.tar (the state that a stopped run continues from
 from argparse import Namespace
 
 from worldmodels.runtime.config import EnvConfig, WMControllerConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
 from worldmodels.runtime.identity import product_origin, state_identity
@@ -37,6 +38,7 @@ def main(args: Namespace) -> None:
     identity = state_identity(run.seed, *flags, *digests, user_modules=env.modules.values())
     best = train_controller_in_dream(env, config, run.seed, identity, run.device, args.threads)
     write_best(folder, best, origin=origin)
+    curves.add_score("ctrl", {"score/dream": best["reward"]}, best["epoch"])
     log.info(
         "ctrl: best validated mean %.1f after generation %d, %d steps of dreams, %s/best.tar",
         best["reward"], best["epoch"], best["dream_steps"], folder,

@@ -14,6 +14,7 @@ from worldmodels.data.episodes import check_split
 from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.models.load_vae import load_vae, user_network_of
 from worldmodels.runtime.config import LatentsConfig, WMMDNRNNConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
@@ -74,6 +75,7 @@ def main(args: Namespace) -> None:
     starts = data.train.dream_starts() if precomputed else data.train.dream_starts(vae)
     best, history = result["best"] | starts | {"vae": file_digest(weights)}, result["history"]
     write_best(folder, best, history, origin, endings=result["endings"].text())
+    curves.add_score("mdrnn", {"loss/mdrnn": best["precision"]}, best["epoch"])
     log.info(
         "mdrnn: %d epochs, best validation loss %.4f after epoch %d, %s/best.tar",
         len(history), best["precision"], best["epoch"], folder,

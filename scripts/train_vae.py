@@ -9,6 +9,7 @@ from argparse import Namespace
 
 from worldmodels.data.episodes import count_steps
 from worldmodels.runtime.config import WMVAEConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.flags import role_flags, section_from_args
@@ -45,6 +46,7 @@ def main(args: Namespace) -> None:
     env_steps = count_steps(files) + result["start_steps"]
     best, history = result["best"] | {"env_steps": env_steps}, result["history"]
     write_best(folder, best, history, origin, model=config.model)
+    curves.add_score("vae", {"loss/vae": best["precision"]}, best["epoch"])
     log.info(
         "vae: %d epochs, best validation loss %.2f per image after epoch %d, %s/best.tar",
         len(history), best["precision"], best["epoch"], folder,

@@ -17,6 +17,7 @@ from pathlib import Path
 from worldmodels.workflow.params import (
     code_fingerprint,
     compared,
+    hparams,
     option_flags,
     runtime_flags,
     shown_settings,
@@ -45,6 +46,10 @@ def options(*sections):
 def runtime(*sections):
     """The param with the run's folders, the device and the values of these sections that cannot change a result."""
     return uncompared(runtime_flags(CONFIG, *sections))
+
+
+# The values that shape the run, for the curves of its stages.
+HPARAMS = uncompared(shlex.quote(hparams(CONFIG)))
 
 
 def code(script, *users):

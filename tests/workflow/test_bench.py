@@ -19,6 +19,7 @@ SMALL = {
     "evaluate": ["--steps", 10],
     "workflow": ["--rollouts", 20, "--shard-size", 10],
     "memory": ["--frames", 2000, "--images", 256],
+    "curves": [],
     "scaling": ["--threads", 1, "--steps", 10, "--seconds", 0.05],
 }
 WITHOUT_RUN = ("rollouts", "workflow")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.events import shown_curves
 from helpers.programs import ROOT
 from helpers.sharing import fill_once
 
@@ -80,6 +81,13 @@ def content(stage: str, logdir: Path):
     result = torch.load(logdir / RESULTS[stage], weights_only=True)
     summary = json.loads((logdir / RESULTS[stage]).with_suffix(".json").read_text())
     return [result, summary["history"]]
+
+
+def curves(stage: str, logdir: Path) -> dict[str, list]:
+    """The points of the stage's curves that do not depend on speed."""
+    stage = {"train_controller_in_dream": "ctrl", "train_controller": "ctrl"}.get(stage, stage.removeprefix("train_"))
+    points = shown_curves(logdir / "tensorboard" / stage)
+    return {tag: values for tag, values in points.items() if "per_second" not in tag}
 
 
 def alive(group: int) -> bool:
@@ -150,6 +158,8 @@ def test_stopped_and_continued_is_as_if_never_stopped(stage, undisturbed, rollou
     _, output = finish(stage, tmp_path, rollouts)
     print(f"{stage}: {[line for line in output.splitlines() if 'continuing' in line]}")
     assert same(content(stage, tmp_path), content(stage, reference)), "differs from the undisturbed run"
+    assert curves(stage, tmp_path) == curves(stage, reference), "the curves are not those of the undisturbed run"
+    assert bool(curves(stage, tmp_path)) == stage.startswith("train_")
     print(f"{stage}: {KILLS} kills, identical")
 
 

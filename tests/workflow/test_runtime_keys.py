@@ -24,9 +24,13 @@ pytestmark = pytest.mark.xdist_group("first_runs")  # a fixture that takes long
 CHANGES = [
     ("vae", {"logdir": [], "data_dir": [], "vae.sample_interval": ["--sample-interval", 1]}),
     ("vae", {"vae.noreload": ["--noreload", "true"], "vae.nosamples": ["--nosamples", "true"]}),
-    ("mdrnn", {"mdrnn.noreload": ["--noreload", "true"]}),
-    ("ctrl", {"ctrl.noreload": ["--noreload", "true"], "ctrl.max_workers": ["--max-workers", 1]}),
-]
+    ("vae", {"tensorboard": ["--tensorboard", "false"]}),
+    ("mdrnn", {"mdrnn.noreload": ["--noreload", "true"], "tensorboard": ["--tensorboard", "false"]}),
+    ("ctrl", {
+        "ctrl.noreload": ["--noreload", "true"], "ctrl.max_workers": ["--max-workers", 1],
+        "tensorboard": ["--tensorboard", "false"],
+    }),
+]  # fmt: skip
 
 # Key -> the test elsewhere that compares bytes.
 TESTED_ELSEWHERE = {

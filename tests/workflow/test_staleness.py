@@ -310,7 +310,7 @@ def rows(thorough: bool) -> dict[str, tuple[Edit, set[str]]]:
         "another logdir, the same rollouts": (
             flags("--config", "logdir=results/other", "data_dir=results/smoke/rollouts"), since("train_vae"),
         ),
-        "device": (flags("--config", "device=cpu"), nothing),
+        "device, tensorboard": (flags("--config", "device=cpu", "tensorboard=false"), nothing),
         "a comment in every file": (comment_everywhere, nothing),
         "keys of config.yaml reordered": (reorder, nothing),
         "a docstring": (replace("scripts/worldmodels/models/vae.py", '"""V: the', '"""V, the'), nothing),

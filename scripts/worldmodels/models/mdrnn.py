@@ -215,8 +215,17 @@ def sum_losses(
         gmm, summed over the `valid` steps; bce and mse, summed over the `steps` that are no padding; valid and steps,
         the numbers of those.
     """
+    return sum_prediction_losses(
+        mdrnn(batch["actions"], batch["latents"]), batch, include_reward=include_reward, reward_scale=reward_scale
+    )
+
+
+def sum_prediction_losses(
+    predictions: tuple[torch.Tensor, ...], batch: dict[str, torch.Tensor], include_reward: bool, reward_scale: float
+) -> dict[str, torch.Tensor]:
+    """Return what sum_losses does, from what M predicts for the batch: mus, sigmas, logpi, rewards, logits."""
     rewards, valid, inside = batch["rewards"], batch["valid"], 1 - batch["padding"]
-    mus, sigmas, logpi, rs, ds = mdrnn(batch["actions"], batch["latents"])
+    mus, sigmas, logpi, rs, ds = predictions
     gmm = gmm_loss(batch["next_latents"], mus, sigmas, logpi, reduce=False)
     bce = F.binary_cross_entropy_with_logits(ds, batch["terminals"], reduction="none")
     mse = ((rs - rewards) / reward_scale).square() if include_reward else torch.zeros_like(rewards)

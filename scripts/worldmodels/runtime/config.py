@@ -44,6 +44,12 @@ class RunConfig(Section):
         suited={"": None},
     )
     data_dir: str = setting(None, "Folder of the rollouts. null: <logdir>/rollouts.", role=RUNTIME, suited={"": None})
+    tensorboard: bool = setting(
+        True,
+        "Write the curves of every stage to <logdir>/tensorboard, where the tensorboard package is installed. "
+        "See docs/watching.md.",
+        role=RUNTIME,
+    )
     env_name: str = elsewhere("CarRacing-v3", "env.id")
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import json
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ import torch
 
 from worldmodels.runtime import interrupts, locks
 from worldmodels.runtime.config import RunConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import add_flags, section_from_args
 from worldmodels.runtime.interrupts import Interrupted
@@ -44,6 +46,8 @@ def make_parser(description: str, *sections: type[Section]) -> argparse.Argument
     parser.add_argument("--log", metavar="FILE", help="Also write the messages to this file.")
     # What the workflow compares, for the summary: see identity.product_origin.
     parser.add_argument("--origin", nargs="+", type=named_text, metavar="NAME=TEXT", help=argparse.SUPPRESS)
+    # The whole configuration of the run, for TensorBoard: JSON {section.key: value}.
+    parser.add_argument("--hparams", type=json.loads, default={}, metavar="JSON", help=argparse.SUPPRESS)
     for section in (RunConfig, *sections):
         add_flags(parser, section)
     return parser
@@ -112,6 +116,8 @@ def run_program(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
     try:
         interrupts.listen(locks.mark_ending)
         interrupts.follow_starter()
+        run = run_config_from_args(args)
+        curves.set_up(run.logdir, run.tensorboard, args.hparams)
         main(args)
     except (Interrupted, Exception) as error:
         end_program(report_error(error))

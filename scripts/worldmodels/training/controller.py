@@ -13,6 +13,7 @@ from worldmodels.models.load_controller import make_controller
 from worldmodels.playing.agent import WorldModel
 from worldmodels.playing.workers import start_player
 from worldmodels.runtime.config import WMControllerConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.interrupts import Interrupted
 from worldmodels.runtime.log import log
 from worldmodels.runtime.preflight import check_covariance
@@ -114,15 +115,18 @@ def run_search(search: CMAES, pool: Executor, config: WMControllerConfig, seed: 
     elif state := load_state(state_file, identity, log.info):
         loop.load_state_dict(state)
         log.info("ctrl: continuing after generation %d", loop.generation)
+    curves.start("ctrl", identity, loop.history, "dream" if config.world == "dream" else "ctrl")
     try:
         for _ in loop.run():
             save_loop(loop, folder, identity)
+            curves.add_rows(loop.history)
             log_generation(loop.history[-1], loop.best)
     except Interrupted:
         loop.keep_finished_pieces()
         save_loop(loop, folder, identity)
         raise
     write_history(folder / "history.csv", loop.history)
+    curves.add_rows(loop.history)  # with the validation of the last mean
     return loop
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from worldmodels.runtime import interrupts
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
 from worldmodels.runtime.progress import progress
@@ -46,6 +47,7 @@ class TrainingLoop:
         history: a row per finished epoch.
         best: epoch, precision (validation loss) and state_dict of the best weights so far.
         partial: of an epoch that was interrupted: batches learnt, sums of the losses, states of the generators.
+        rate: images or rows per second in the last epoch, as far as this program has trained it. It only shows.
 
     Args:
         path: the file of the state.
@@ -66,10 +68,12 @@ class TrainingLoop:
         self.history: list[dict] = []
         self.best: dict = {"epoch": 0, "precision": float("inf"), "state_dict": {}}
         self.partial: dict | None = None
+        self.rate = 0.0
         if config.noreload:
             keep_other_state(path, identity, log.info)
         else:
             self.resume()
+        curves.start(path.parent.name, identity, self.history)
 
     @property
     def epoch(self) -> int:
@@ -137,7 +141,8 @@ class TrainingLoop:
             UserError: a loss is not a number.
         """
         number, sums = self.begin_epoch(seed)
-        saved_at, pending = time.monotonic(), None
+        count_before, start = sums.get("count", 0.0), time.monotonic()
+        saved_at, pending = start, None
         for batch in progress(batches(number), f"{name}: epoch {self.epoch + 1}", num_batches, initial=number):
             self.add_losses(sums, pending)
             pending = learn(batch)
@@ -149,6 +154,7 @@ class TrainingLoop:
                 interrupts.check()
         self.add_losses(sums, pending)
         count = sums.pop("count")
+        self.rate = (count - count_before) / (time.monotonic() - start)
         return {name: total / count for name, total in sums.items()} | {"count": count}
 
     def begin_epoch(self, seed: int) -> tuple[int, dict[str, float]]:
@@ -200,6 +206,7 @@ class TrainingLoop:
         if precision < self.best["precision"]:
             self.keep_weights(precision)
         self.save()
+        curves.add_rows(self.history, self.rate)
         interrupts.check()
 
     def keep_weights(self, precision: float) -> None:

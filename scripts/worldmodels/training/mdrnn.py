@@ -10,7 +10,7 @@ from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.envs import seeding
 from worldmodels.models.encoding import encode
 from worldmodels.models.load_weights import load_weights
-from worldmodels.models.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses
+from worldmodels.models.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses, sum_prediction_losses
 from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE
 from worldmodels.runtime import interrupts
@@ -61,7 +61,7 @@ def train_mdrnn(
     num_batches = train.num_batches(config.batch_size)  # once: where not all files fit the memory, counting loads some
 
     if not config.num_epochs:  # the experiment with a random M, or the weights of config.start as they are
-        loop.keep_weights(validate(learner, test, seed)["loss"])
+        loop.keep_weights(validate(learner, test, seed)[0]["loss"])
     while not loop.over:
         epoch = loop.epoch + 1
 
@@ -74,14 +74,15 @@ def train_mdrnn(
             row = {"steps": sums.pop("count")}
             training_losses = learner.mean_losses({**sums, "steps": 1.0})
             row |= {f"train_{name}": mean for name, mean in training_losses.items()}
-            row |= validate(learner, test, seed)
+            losses, endings = validate(learner, test, seed)
+            row |= losses | {name: getattr(endings, name) for name in ("endings", "predicted", "hits")}
             loop.finish_epoch(row, row["loss"])
         log_mdrnn_epoch(loop.history[-1])
 
     sizes = {"latent_size": config.latent_size, "action_size": config.action_size}
     mdrnn.load_state_dict(loop.best["state_dict"])
     best = {**loop.best, "config": sizes | result_values(config)}
-    return {"best": best, "history": loop.history, "endings": detect_endings(learner, test, seed)}
+    return {"best": best, "history": loop.history, "endings": validate(learner, test, seed)[1]}
 
 
 class MDRNNLearner:
@@ -125,18 +126,15 @@ class MDRNNLearner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return sum_losses(self.mdrnn, batch, self.config.include_reward, self.reward_scale)
 
-    def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the losses of a batch, see models.mdrnn.sum_losses."""
-        return self.sum_losses(*self.tensors(batch))
-
-    def count_endings(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the numbers of a Detection for a batch, (4,)."""
+    def validation_sums(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch, see models.mdrnn.sum_losses, and endings, predicted and hits of a Detection."""
         tensors = {key: tensor.to(self.device) for key, tensor in zip(BATCH_KEYS, self.tensors(batch))}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            *_, logits = self.mdrnn(tensors["actions"], tensors["latents"])
+            predictions = self.mdrnn(tensors["actions"], tensors["latents"])
+            sums = sum_prediction_losses(predictions, tensors, self.config.include_reward, self.reward_scale)
         inside = tensors["padding"] == 0
-        endings, predicted = (tensors["terminals"] > 0) & inside, (logits > 0) & inside
-        return torch.stack([mask.sum() for mask in (inside, endings, predicted, endings & predicted)])
+        endings, predicted = (tensors["terminals"] > 0) & inside, (predictions[-1] > 0) & inside
+        return sums | {"endings": endings.sum(), "predicted": predicted.sum(), "hits": (endings & predicted).sum()}
 
     def mean_losses(self, sums: dict[str, float]) -> dict[str, float]:
         """Return gmm, bce, mse and loss from the sums over some batches."""
@@ -159,22 +157,21 @@ class MDRNNLearner:
 
 
 @torch.no_grad()
-def validate(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int) -> dict[str, float]:
-    """Return the mean losses, gmm, bce, mse and loss, over all sequences, always with the same noise."""
+def validate(
+    learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int
+) -> tuple[dict[str, float], Detection]:
+    """Validate M on all sequences, always with the same noise.
+
+    Returns:
+        The mean losses, gmm, bce, mse and loss, and how M finds the endings.
+    """
     torch.manual_seed(seeding.integer_seed(seed, "mdrnn/validation"))
     batches = [
-        {name: loss.item() for name, loss in learner.losses(batch).items()}
+        {name: number.item() for name, number in learner.validation_sums(batch).items()}
         for batch in test.batches(learner.config.batch_size)
     ]
-    return learner.mean_losses({name: sum(batch[name] for batch in batches) for name in batches[0]})
-
-
-@torch.no_grad()
-def detect_endings(learner: MDRNNLearner, test: LatentSequenceDataset | SequenceDataset, seed: int) -> Detection:
-    """Return how M finds the endings in all sequences, always with the same noise."""
-    torch.manual_seed(seeding.integer_seed(seed, "mdrnn/validation"))
-    counts = [learner.count_endings(batch) for batch in test.batches(learner.config.batch_size)]
-    return Detection(*torch.stack(counts).sum(0).tolist())
+    sums = {name: sum(batch[name] for batch in batches) for name in batches[0]}
+    return learner.mean_losses(sums), Detection(*(int(sums[name]) for name in Detection._fields))
 
 
 def sample_latents(vae: VAE, frames: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE, make_vae, to_images, vae_loss_terms
 from worldmodels.runtime import interrupts
 from worldmodels.runtime.config import WMVAEConfig
+from worldmodels.runtime.curves import curves
 from worldmodels.runtime.settings import result_values
 from worldmodels.runtime.training_log import log_vae_epoch, warn_about_kl
 from worldmodels.runtime.user_network import user_network_code
@@ -77,6 +78,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
         log_vae_epoch(loop.history[-1])
         if not config.nosamples and (epoch % config.sample_interval == 0 or epoch == config.num_epochs):
             save_samples(vae, test, folder / "samples", epoch, seed)
+            curves.add_samples(folder / "samples", epoch)
 
     if loop.history and (kl := loop.history[loop.best["epoch"] - 1]["kl"]) < LEAST_KL:
         warn_about_kl(kl)

@@ -37,12 +37,12 @@ def option_flags(config: types.SimpleNamespace, *sections: Section) -> str:
 
 
 def runtime_flags(config: types.SimpleNamespace, *sections: Section) -> str:
-    """Return the values that cannot change a job's result, as flags: paths, the device, and keys of the sections.
+    """Return the values that cannot change a job's result, as flags: paths, the device, and others of their kind.
 
     Keys of a section are left out of the result by their role, or because they have no effect beside the other values.
     """
     places = {"--logdir": config.logdir, "--data-dir": config.data_dir, "--device": config.device}
-    texts = [as_flag(flag, value) for flag, value in places.items()]
+    texts = [as_flag(flag, value) for flag, value in {**places, "--tensorboard": config.tensorboard}.items()]
     for section in sections:
         idle = idle_fields(section, config)
         names = [f.name for f in settable(type(section)) if f.metadata["role"] in (RUNTIME, COUNT) or f.name in idle]
@@ -52,16 +52,27 @@ def runtime_flags(config: types.SimpleNamespace, *sections: Section) -> str:
 
 def shown_settings(config: types.SimpleNamespace) -> str:
     """Return all values that shape a result, as JSON {section: {key: value}}: what a run was."""
+    return to_text(shown_values(config))
+
+
+def hparams(config: types.SimpleNamespace) -> str:
+    """Return the same values and the seed, as JSON {section.key: value}: TensorBoard's hyperparameters."""
+    sections = shown_values(config)
+    values = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return to_text({"seed": config.seed, **values})
+
+
+def shown_values(config: types.SimpleNamespace) -> dict[str, dict[str, Any]]:
+    """Return all values that shape a result, by section and field."""
 
     def is_shown(section: Section, f: Any) -> bool:
         return f.name in compared_fields(section, config) or f.metadata["role"] == COUNT
 
     sections = {name: getattr(config, name) for name in SECTIONS}
-    values = {
+    return {
         name: {f.name: getattr(section, f.name) for f in settable(type(section)) if is_shown(section, f)}
         for name, section in sections.items()
     }
-    return to_text(values)
 
 
 @cache  # the runs of a sweep have the same code

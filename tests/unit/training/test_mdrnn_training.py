@@ -9,7 +9,7 @@ from worldmodels.data.sequences import LatentSequenceDataset
 from worldmodels.models.mdrnn import MDRNN, get_loss, mean_losses
 from worldmodels.runtime.config import WMMDNRNNConfig
 from worldmodels.storage.npz import write_npz
-from worldmodels.training.mdrnn import MDRNNLearner, detect_endings, train_mdrnn
+from worldmodels.training.mdrnn import MDRNNLearner, train_mdrnn, validate
 
 SIZES = (32, 3, 64, 5)
 CPU = torch.device("cpu")
@@ -19,7 +19,10 @@ def test_training_computes_the_plain_loss_up_to_the_rounding_of_bfloat16():
     m, data = MDRNN(*SIZES), {**random_batch(), "valid": torch.ones(6, 2), "padding": torch.zeros(6, 2)}
     optimizer = torch.optim.SGD(m.parameters())
     learner = MDRNNLearner(m, optimizer, WMMDNRNNConfig(), CPU, None, reward_scale=1.0, rows=12.0)
-    terms, expected = mean_losses(learner.losses(data), 32, include_reward=True), get_loss(m, **data)
+    terms, expected = (
+        mean_losses(learner.sum_losses(*learner.tensors(data)), 32, include_reward=True),
+        get_loss(m, **data),
+    )
     for name, value in expected.items():
         torch.testing.assert_close(terms[name].float(), value, rtol=0.01, atol=0.01)
 
@@ -78,7 +81,7 @@ def test_endings_are_counted_without_padding(tmp_path, logit):
     learner = MDRNNLearner(m, torch.optim.SGD(m.parameters()), WMMDNRNNConfig(), CPU, None, 1.0, rows=7.0)
     steps, endings = len(data.arrays["terminals"]), int(data.arrays["terminals"].sum())
     predicted = (steps, endings) if logit > 0 else (0, 0)
-    assert steps % 32 and detect_endings(learner, data, seed=1) == (steps, endings, *predicted)
+    assert steps % 32 and validate(learner, data, seed=1)[1] == (steps, endings, *predicted)
 
 
 def test_probability_of_a_terminal_is_learned(tmp_path):
