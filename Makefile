@@ -49,7 +49,7 @@ lint: .venv/dev ## check style and the workflow
 
 # Debian's python3 has no ensurepip, so the machine's pip fills the environment. One that was made by hand, as for a
 # cluster, is added to, not cleared: jobs may be running in it.
-.venv/run: requirements.txt requirements-envpool.txt requirements-tensorboard.txt
+.venv/run: requirements.txt requirements-library.txt requirements-envpool.txt requirements-tensorboard.txt
 	$(PYTHON) -m venv --without-pip $(if $(wildcard .venv/run),--clear) .venv
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements.txt
 	$(PYTHON) -m pip --python $(BIN)/python install -q -r requirements-envpool.txt \

@@ -1,4 +1,7 @@
-"""World Models (Ha & Schmidhuber, 2018): the library that the workflow's programs share, in packages by subject."""
+"""World Models (Ha & Schmidhuber, 2018): the library that the workflow's programs share, in packages by subject.
+
+The names that a notebook needs most are here, too: see docs/library.md.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -23,3 +26,43 @@ def lazily(package: str, modules: dict[str, list[str]]) -> tuple[Callable[[str],
         return getattr(import_module(f"{package}.{home[name]}"), name)
 
     return load_name, sorted(home)
+
+
+__getattr__, __all__ = lazily(
+    __name__,
+    {
+        "runtime": ["EnvConfig", "RolloutsConfig", "UserError", "WMControllerConfig", "WMMDNRNNConfig", "WMVAEConfig"],
+        "envs": ["ActionCodec", "frames_for_v"],
+        "models": [
+            "MDRNN",
+            "VAE",
+            "Controller",
+            "ConvVAE",
+            "ConvVAEDecoder",
+            "ConvVAEEncoder",
+            "MDRNNCell",
+            "conv_vae_loss_fn",
+            "decode",
+            "encode",
+            "flatten_parameters",
+            "get_loss",
+            "gmm_loss",
+            "load_parameters",
+        ],
+        "playing": ["AgentPlayer", "WorldModel", "dream", "load_agent", "load_world_model", "sample_latent", "watch"],
+        "data": [
+            "LatentSequenceDataset",
+            "ObservationDataset",
+            "RolloutDataset",
+            "SequenceDataset",
+            "generate_rollouts",
+            "precompute_latents",
+        ],
+        "training": ["EarlyStopping"],
+    },
+)
+
+
+def __dir__() -> list[str]:
+    """Return the names that a notebook completes."""
+    return [*globals(), *__all__]

@@ -77,12 +77,13 @@ class WorldModel:
         return squash
 
 
-def load_world_model(logdir: str, device: torch.device) -> WorldModel:
-    """Load V and M from <logdir>.
+def load_world_model(logdir: str, device: torch.device | str = "cpu") -> WorldModel:
+    """Load V and M from <logdir> to this device.
 
     Raises:
         UserError: a checkpoint is missing or damaged, or M was trained with another V.
     """
+    device = torch.device(device)
     files = {stage: f"{logdir}/{stage}/best.tar" for stage in ("vae", "mdrnn")}
     vae, saved_vae = load_vae(files["vae"], device)
     mdrnn, saved_mdrnn = load_mdrnn(files["mdrnn"], device)
@@ -97,8 +98,8 @@ def load_world_model(logdir: str, device: torch.device) -> WorldModel:
     return WorldModel(vae, cell, device, saved_vae.get("env_steps", 0), logdir, digests=digests)
 
 
-def load_agent(logdir: str, device: torch.device) -> tuple[WorldModel, Controller, dict]:
-    """Load V and M, and C and its checkpoint, from <logdir>.
+def load_agent(logdir: str, device: torch.device | str = "cpu") -> tuple[WorldModel, Controller, dict]:
+    """Load V and M, and C and its checkpoint, from <logdir> to this device.
 
     Raises:
         UserError: a checkpoint is missing or damaged, or was trained with other models than those beside it.
@@ -108,7 +109,7 @@ def load_agent(logdir: str, device: torch.device) -> tuple[WorldModel, Controlle
     controller, saved = load_controller(path)
     files = {stage: (name, f"{logdir}/{stage}/best.tar") for stage, name in (("vae", "V"), ("mdrnn", "M"))}
     check_models(path, saved, "C", files)
-    return world, controller.to(device), saved
+    return world, controller.to(world.device), saved
 
 
 class Squash:
