@@ -25,7 +25,7 @@ from worldmodels.models.decoding import decode
 from worldmodels.models.vae import VAE
 from worldmodels.playing.evaluation import AgentPlayer
 from worldmodels.playing.watching import Moment, watch
-from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.config import EnvConfig, RunConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
@@ -43,7 +43,7 @@ def main(args: Namespace) -> None:
     if args.steps < 0:
         raise UserError(f"--steps: expected at least 0, found {args.steps}")
     tested = read_test(run.logdir, needed=args.worst is not None)
-    seeds = choose_seeds(args, run.logdir, tested)
+    seeds = choose_seeds(args, run, tested)
     screen = Screen(args, "the agent at play. Hold a key to drive, Esc ends")
     player = AgentPlayer.load(0, run.logdir, env, run.device)
     screen.adapt(player.instances)
@@ -71,18 +71,20 @@ def read_test(logdir: str, needed: bool) -> dict[int, float]:
     return dict(zip(test["seeds"], test["returns"]))
 
 
-def choose_seeds(args: Namespace, logdir: str, tested: dict[int, float]) -> list[int]:
+def choose_seeds(args: Namespace, run: RunConfig, tested: dict[int, float]) -> list[int]:
     """Return the seeds of the episodes to play.
 
     Raises:
-        UserError: a seed is negative, or the test has fewer episodes than --worst.
+        UserError: a seed is negative or not under --track, or the test has fewer episodes than --worst.
     """
     if args.worst is not None:
         if not 1 <= args.worst <= len(tested):
             raise UserError(
-                f"--worst: expected 1 to {len(tested)}, the episodes in {logdir}/eval.json, found {args.worst}"
+                f"--worst: expected 1 to {len(tested)}, the episodes in {run.logdir}/eval.json, found {args.worst}"
             )
         return sorted(tested, key=tested.__getitem__)[: args.worst]
+    if run.seed != RunConfig().seed:
+        raise UserError(f"--seed: expected the episode's seed under --track, found --seed {run.seed}")
     seeds = args.track or seeding.evaluation_seeds(1)
     if min(seeds) < 0:
         raise UserError(f"--track: expected seeds of at least 0, found {min(seeds)}")

@@ -4,9 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest

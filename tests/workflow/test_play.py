@@ -69,6 +69,7 @@ def test_a_window_shows_what_a_film_shows(tested, tmp_path, monkeypatch, program
         ("dream", ["--render", "human"], "--render human: expected a display to open a window on, found none"),
         ("play", ["--track", "-1"], "--track: expected seeds of at least 0, found -1"),
         ("dream", ["--track", "-1"], "--track: expected a seed of at least 0, found -1"),
+        ("play", ["--seed", "5"], "--seed: expected the episode's seed under --track, found --seed 5"),
         ("play", ["--steps", "-1"], "--steps: expected at least 0, found -1"),
         ("play", ["--worst", "4"], "--worst: expected 1 to 3, the episodes in RUN/eval.json, found 4"),
         ("play", ["--output", "x.avi"], "x.avi: expected a film to end in .gif, .png or .mp4, found .avi"),

@@ -18,10 +18,10 @@ TRAINED = {
     "train_mdrnn", "train_controller", "train_controller_in_dream", "evaluate", "collect_agent_rollouts",
     "refit_controller", "install_agent", "export_agent",
 }  # fmt: skip
-DREAMT = {"plot_mdrnn", "dream", "replay_episodes"}
+DREAMT = {"plot_mdrnn", "dream", "play", "replay_episodes"}
 # Module of the library -> the programs that run its code.
 READERS = {
-    "playing/evaluation": {"evaluate", "replay_episodes"},
+    "playing/evaluation": {"evaluate", "replay_episodes", "play", "dream"},
     "training/mdrnn": {"train_mdrnn"},
     "models/mdrnn": TRAINED | DREAMT,
     "models/vae": {"train_vae", "encode_latents", "plot_vae", *TRAINED, *DREAMT},
