@@ -86,7 +86,7 @@ class Curves:
         self.last = {tag: min(step, steps) for tag, step in self.last.items()}
         if earlier:
             self.file.purge(steps + 1)
-        self.group, self.scalars, self.rows = group or stage, SCALARS.get(stage, dict), 0
+        self.group, self.scalars, self.rows = group or stage, SCALARS.get(stage), 0
         self.write_hparams()
         if history:
             self.write_rows(history)
