@@ -30,6 +30,7 @@ from worldmodels.playing.dreams import dream
 from worldmodels.playing.evaluation import AgentPlayer
 from worldmodels.playing.watching import Moment, watch
 from worldmodels.runtime.config import EnvConfig
+from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
@@ -63,7 +64,7 @@ def main(args: Namespace) -> None:
     env = section_from_args(args, EnvConfig)
     check_flags(args)
     screen = Screen(args, "a dream of M, and the environment. Hold a key to drive, Esc ends")
-    player = AgentPlayer.load(0, run.logdir, env, run.device)
+    player = AgentPlayer.load(0, run.logdir, env, str(choose_device(run.device)))
     screen.adapt(player.instances)
     temperature = own_temperature(run.logdir) if args.temperature is None else args.temperature
     seed = seeding.track_seed(run.seed, "validation", 0) if args.track is None else args.track

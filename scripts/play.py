@@ -26,6 +26,7 @@ from worldmodels.models.vae import VAE
 from worldmodels.playing.evaluation import AgentPlayer
 from worldmodels.playing.watching import Moment, watch
 from worldmodels.runtime.config import EnvConfig, RunConfig
+from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
@@ -45,7 +46,7 @@ def main(args: Namespace) -> None:
     tested = read_test(run.logdir, needed=args.worst is not None)
     seeds = choose_seeds(args, run, tested)
     screen = Screen(args, "the agent at play. Hold a key to drive, Esc ends")
-    player = AgentPlayer.load(0, run.logdir, env, run.device)
+    player = AgentPlayer.load(0, run.logdir, env, str(choose_device(run.device)))
     screen.adapt(player.instances)
     for seed in seeds:
         moment = play(player, screen, seed, args.steps, args.height)

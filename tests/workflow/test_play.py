@@ -74,6 +74,8 @@ def test_a_window_shows_what_a_film_shows(tested, tmp_path, monkeypatch, program
         ("play", ["--worst", "4"], "--worst: expected 1 to 3, the episodes in RUN/eval.json, found 4"),
         ("play", ["--output", "x.avi"], "x.avi: expected a film to end in .gif, .png or .mp4, found .avi"),
         ("play", ["--output", "/dev/null/x.gif"], "/dev/null: expected a folder to write to, found that it cannot be"),
+        ("play", ["--device", "cuda:99"], "device: expected auto or a device that is here, found 'cuda:99'"),
+        ("dream", ["--device", "cuda:99"], "device: expected auto or a device that is here, found 'cuda:99'"),
         ("play", ["--logdir", "nowhere"], "nowhere/vae/best.tar: expected a checkpoint, found no file"),
         ("play", ["--logdir", "nowhere", "--worst", "1"], "nowhere/eval.json: expected a file, found none"),
         ("play", ["--env-id", "Nowhere-v0"], "env.id: expected an environment that can be made, found 'Nowhere-v0'"),
