@@ -2,9 +2,6 @@
 # consumes: the agent, which is no input, because its path must not count
 # produces: <logdir>/vae/best, mdrnn/best and ctrl/best (with ctrl.start: agent, ctrl/start), each .tar and .json
 
-from worldmodels.workflow import installed_agent
-
-
 rule install_agent:
     """Install V, M and C of a package or of a finished run as those of this run."""
     output:
@@ -23,7 +20,7 @@ rule install_agent:
         runtime=growing(20),
     params:
         **PROGRAMS,
-        digest=compared(installed_agent.agent_digest(CONFIG.agent)),
+        digest=compared(CONFIG.agent_digest),
         code=code("install_agent.py"),
         runtime=runtime(),
         agent=uncompared(CONFIG.agent),

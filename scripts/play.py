@@ -13,6 +13,7 @@ that is. The environment's settings are those that the workflow made the run wit
 {keys}
 """
 
+import json
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from worldmodels.runtime.devices import choose_device
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.log import log
+from worldmodels.runtime.packages import find_package
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.progress import progress
 from worldmodels.runtime.run_defaults import take_env_of_run
@@ -63,12 +65,12 @@ def read_test(logdir: str, needed: bool) -> dict[int, float]:
     """Return the returns of the official test by their seeds; {} if there is none and none is needed.
 
     Raises:
-        UserError: the test is missing and needed, or damaged.
+        UserError: the test is missing and needed, or damaged, or the package is.
     """
-    path = Path(logdir, "eval.json")
-    if not needed and not path.exists():
+    path, package = Path(logdir, "eval.json"), find_package(logdir)
+    if not needed and not package and not path.exists():
         return {}
-    test = read_json(path, ("seeds", "returns"))
+    test = json.loads(package.read("eval.json")) if package else read_json(path, ("seeds", "returns"))
     return dict(zip(test["seeds"], test["returns"]))
 
 

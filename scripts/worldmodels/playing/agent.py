@@ -68,13 +68,13 @@ class WorldModel:
         Raises:
             UserError: M takes actions of another size, or the names do not suit the space.
         """
-        squash = Squash(names, space, self.device)
-        if squash.codec.size != self.cell.actions:
+        size = ActionCodec(space).size
+        if size != self.cell.actions:
             raise UserError(
                 f"{self.logdir}/mdrnn/best.tar: expected an M that knows the environment's actions, {space}, as "
-                f"{squash.codec.size} numbers, found {self.cell.actions}: it is of another environment"
+                f"{size} numbers, found {self.cell.actions}: it is of another environment"
             )
-        return squash
+        return Squash(names, space, self.device)
 
 
 def load_world_model(logdir: str, device: torch.device | str = "cpu") -> WorldModel:

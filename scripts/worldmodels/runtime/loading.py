@@ -108,7 +108,7 @@ def load_section(config: dict, cls: type[Section], env: EnvConfig | None = None)
 def check_together(loaded: types.SimpleNamespace) -> None:
     """Raise UserError if values of several keys do not fit together."""
     check_held_out_files(loaded)
-    check_agent(loaded.rollouts, loaded.logdir)
+    check_agent(loaded.rollouts, loaded.logdir, loaded.env)
     check_start(loaded)
     check_mdrnn(loaded)
     check_dreams(loaded)
@@ -127,7 +127,7 @@ def check_held_out_files(loaded: types.SimpleNamespace) -> None:
             raise UserError(f"{name}.num_test_files: expected fewer than the {num_rollouts} rollouts, found {held_out}")
 
 
-def check_agent(rollouts: RolloutsConfig, logdir: str) -> None:
+def check_agent(rollouts: RolloutsConfig, logdir: str, env: EnvConfig) -> None:
     """Raise UserError if an agent is to drive and rollouts.agent names no earlier run."""
     if not needs_agent(rollouts):
         return
@@ -136,15 +136,32 @@ def check_agent(rollouts: RolloutsConfig, logdir: str) -> None:
             f"rollouts.source: expected none beside the policy agent, since others made its episodes, "
             f"found {rollouts.source}"
         )
+    check_package(rollouts.agent, "rollouts.agent", env)
     if not rollouts.agent:
         raise UserError("rollouts.agent: expected the logdir of an earlier run, whose agent is to drive, found none")
     if Path(rollouts.agent).resolve() == Path(logdir).resolve():
         raise UserError(f"rollouts.agent: expected another run's logdir, found this run's own, {logdir}")
 
 
+def check_package(path: str, key: str, env: EnvConfig) -> None:
+    """Raise UserError if a package is of another environment, or damaged. Any other path passes.
+
+    Args:
+        path: of a package, or any other.
+        key: of the configuration, for the message.
+        env: the environment.
+    """
+    package = find_package(path) if path and not path.endswith(".tar") else None
+    if package and package.config["env"]["id"] != env.id:
+        raise UserError(
+            f"{key}: expected a package for {env.id} (env.id), found one for {package.config['env']['id']}, {path}"
+        )
+
+
 def check_start(loaded: types.SimpleNamespace) -> None:
     """Raise UserError if C is to start at itself, or at the agent of rollouts in which none drives."""
     start, logdir = loaded.ctrl.start, loaded.logdir
+    check_package(start.removesuffix("/ctrl/best.tar"), "ctrl.start", loaded.env)
     if start == refit_file(logdir) and not needs_agent(loaded.rollouts):
         raise UserError(
             "ctrl.start: expected rollouts in which an agent drives (rollouts.policy, rollouts.mixture) beside "

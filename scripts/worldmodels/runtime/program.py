@@ -21,6 +21,7 @@ from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import add_flags, section_from_args
 from worldmodels.runtime.interrupts import Interrupted
 from worldmodels.runtime.log import log
+from worldmodels.runtime.package_settings import adopt_env
 from worldmodels.runtime.paths import rollout_files
 from worldmodels.runtime.progress import TerminalHandler
 from worldmodels.runtime.settings import Section
@@ -116,6 +117,7 @@ def run_program(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
     try:
         interrupts.listen(locks.mark_ending)
         interrupts.follow_starter()
+        adopt_env(args)
         run = run_config_from_args(args)
         curves.set_up(run.logdir, run.tensorboard, args.hparams)
         main(args)

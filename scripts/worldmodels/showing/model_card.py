@@ -29,6 +29,8 @@ predicts the next z. C, a small controller, acts on z and on M's hidden state.
 |---|---|---|---|---|
 | {env} | {score} | {interval} | {episodes} | {steps} |
 
+Settings of the environment, as flags of the workflow's programs: `{flags}`
+
 The episodes are an official test on seeds that no training has met. eval.json has the seed, return and length of each.
 
 ## Sizes
@@ -45,7 +47,7 @@ With a clone of the workflow that made this package, and PACKAGE as the path of 
 
     snakemake --cores 2 --config agent=PACKAGE                            # test it, and film it
     snakemake --cores 2 --config agent=PACKAGE "ctrl={{start: agent}}"      # train C further
-    python scripts/dream.py --logdir PACKAGE {flags}
+    python scripts/dream.py --logdir PACKAGE                              # film its dream
 
 In Python, with the folder scripts of the workflow on the path:
 

@@ -16,15 +16,19 @@ def to_safetensors(content: dict) -> bytes:
     Args:
         content: the state_dict, further dictionaries of tensors, and values that JSON knows.
     """
-    tensors, values, groups = {}, {}, []
+    tensors, values, groups = {}, {}, {}
     for key, value in content.items():
-        if not is_group(value):
+        if is_group(value):
+            groups[key] = list(value)
+            tensors |= {stored_name(key, name): tensor.contiguous().clone() for name, tensor in value.items()}
+        else:
             values[key] = value
-            continue
-        groups.append(key)
-        prefix = "" if key == WEIGHTS else f"{key}."
-        tensors |= {f"{prefix}{name}": tensor.contiguous().clone() for name, tensor in value.items()}
     return save(tensors, {HEADER: json.dumps({"values": values, "groups": groups})})
+
+
+def stored_name(key: str, name: str) -> str:
+    """Return the name in the file of a tensor in the dictionary with this key."""
+    return name if key == WEIGHTS else f"{key}.{name}"
 
 
 def is_group(value: Any) -> bool:
@@ -43,12 +47,10 @@ def from_safetensors(data: bytes) -> dict:
     tensors = load(data)
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    content = json.loads(header.get(HEADER, '{"values": {}, "groups": []}'))
-    groups: dict[str, dict[str, torch.Tensor]] = {WEIGHTS: {}}
-    for name, tensor in tensors.items():
-        key, _, rest = name.partition(".")
-        if key in content["groups"]:
-            groups.setdefault(key, {})[rest] = tensor
-        else:
-            groups[WEIGHTS][name] = tensor
+    if HEADER not in header:
+        return {WEIGHTS: tensors}
+    content = json.loads(header[HEADER])
+    groups = {
+        key: {name: tensors[stored_name(key, name)] for name in names} for key, names in content["groups"].items()
+    }
     return {**content["values"], **groups}

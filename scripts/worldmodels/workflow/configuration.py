@@ -43,8 +43,9 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
 
     Returns:
         The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations, with the
-        agent that the run takes over as `.agent`, "" for none; the seeds of a sweep, [] for none; the temperatures of
-        the dreams in which `snakemake temperatures` trains C; and the number of iterations, 0 for none.
+        agent that the run takes over as `.agent` and its `.agent_digest`, "" for none; the seeds of a sweep, [] for
+        none; the temperatures of the dreams in which `snakemake temperatures` trains C; and the number of iterations,
+        0 for none.
     """
     with one_line_errors():
         if not is_module:
@@ -69,10 +70,10 @@ def load_with_agent(values: dict, agent: str) -> types.SimpleNamespace:
     """Return the checked configuration of a run, which may take over an agent, see installed_agent."""
     if not agent:
         loaded = load_config(values)
-        loaded.agent = ""
+        loaded.agent = loaded.agent_digest = ""
         return loaded
     loaded = load_config(adopt_settings(values, agent))
-    loaded.agent = agent
+    loaded.agent, loaded.agent_digest = agent, agent_digest(agent)
     if Path(agent).resolve() == Path(loaded.logdir).resolve():
         raise UserError(f"agent: expected another folder than this run's own logdir, found {agent}")
     if values.get("ctrl", {}).get("start"):

@@ -2,23 +2,14 @@
 
 import copy
 from pathlib import Path
-from typing import Any
 
-from worldmodels.runtime.config import REFIT, SECTIONS
+from worldmodels.runtime.config import REFIT
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.loading import agent_network
+from worldmodels.runtime.package_settings import adopt
 from worldmodels.runtime.packages import STAGES, find_package, is_checkpoint
 from worldmodels.runtime.paths import normal_path
-from worldmodels.runtime.settings import config_key, default_of, settable
-
-# The settings that an agent fixes: what its V sees, what its actions are, and its shape.
-FIXED = {
-    "env": ("id", "kwargs", "import", "height", "width", "crop", "grey", "frame_skip", "max_episode_steps", "frames"),
-    "vae": ("model", "latent_size"),
-    "mdrnn": ("cell", "hidden_size", "num_layers"),
-    "ctrl": ("features", "hidden", "squash"),
-}
 
 
 def read_agent(value: object) -> str:
@@ -49,7 +40,7 @@ def adopt_settings(config: dict, agent: str) -> dict:
     """Return the configuration of a run that takes over an agent.
 
     A setting that the agent fixes comes from the agent where the configuration has its default. A package tells all of
-    FIXED, a run only its network of V.
+    package_settings.FIXED, a run only its network of V.
 
     Args:
         config: as config.yaml holds it.
@@ -65,13 +56,8 @@ def adopt_settings(config: dict, agent: str) -> dict:
         models = {stage: package.config["models"][stage]["config"] for stage in STAGES}
         fixed = {"env": package.config["env"], **models}
     for section, own in fixed.items():
-        fields = {config_key(f): f for f in settable(SECTIONS[section])}
-        given = values.setdefault(section, {}) or {}
-        for key in FIXED[section]:
-            if key in own:
-                given[key] = adopt(
-                    f"{section}.{key}", given.get(key, default_of(fields[key])), fields[key], own[key], agent
-                )
+        given = values.get(section) or {}
+        values[section] = given | adopt(section, given, own, f"the agent {agent}")
     start = values.get("ctrl", {}).get("start", "")
     if start not in ("", REFIT):
         raise UserError(f'ctrl.start: expected "" or {REFIT} beside the key agent, found {start!r}')
@@ -79,10 +65,3 @@ def adopt_settings(config: dict, agent: str) -> dict:
     if values.get("logdir") is None:
         values["logdir"] = f"results/agent/{Path(agent).stem}"
     return values
-
-
-def adopt(name: str, given: Any, field: Any, own: Any, agent: str) -> Any:
-    """Return an agent's own value of a setting, unless the configuration has another one that is no default."""
-    if given not in (default_of(field), own):
-        raise UserError(f"{name}: expected {own!r}, as the agent {agent} has it, or the default, found {given!r}")
-    return own
