@@ -41,12 +41,14 @@ def log_generation(row: dict, best: dict) -> None:
 
     Args:
         row: a row of history.csv.
-        best: the best validated mean so far: reward, and epoch (its generation, 0: none).
+        best: the best validated mean so far: reward (-inf: none), and epoch (its generation).
     """
-    validated = f"best validated mean {best['reward']:.0f} (generation {best['epoch']})"
+    validated = "not validated yet"
+    if best["reward"] > float("-inf"):
+        validated = f"best validated mean {best['reward']:.0f} (generation {best['epoch']})"
     log.info(
         "ctrl: generation %d: mean %.0f, best %.0f, %s, sigma %.3f, %d steps, %.0f s",
-        row["generation"], row["return_mean"], row["return_max"], validated if best["epoch"] else "not validated yet",
+        row["generation"], row["return_mean"], row["return_max"], validated,
         row["sigma"], row["env_steps"], row["seconds"],
     )  # fmt: skip
 

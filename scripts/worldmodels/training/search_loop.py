@@ -44,7 +44,7 @@ class SearchLoop:
         history: a row per generation, with the keys history.COLUMNS.
         returns: of each generation, (pop_size, episodes per candidate).
         validations: generation -> the validation of its average.
-        best: reward, reward_std, epoch (the generation) and parameters (P,) of the best validated average.
+        best: reward, reward_std, epoch (the generation; 0: the start) and parameters (P,) of the best average.
         env_steps: environment steps so far, validations included.
         saved_generations: generations in the saved state, which a smaller budget must not cut.
         jobs: the pieces of the generation that is being evaluated.
@@ -84,8 +84,10 @@ class SearchLoop:
 
     @property
     def validation_is_due(self) -> bool:
-        """Whether the present mean is to be validated."""
-        return self.generation > 0 and self.generation % self.config.validation_interval == 0
+        """Whether the present mean is to be validated. The first mean is, if it is an earlier C (ctrl.start)."""
+        if self.generation == 0:
+            return bool(self.config.start)
+        return self.generation % self.config.validation_interval == 0
 
     def end_reason(self) -> str:
         """Return why training has ended; empty if it has not."""
@@ -195,10 +197,14 @@ class SearchLoop:
         return Validation(float(returns.mean()), std, int(lengths.sum()))
 
     def record_validation(self, generation: int, validation: Validation, mean: np.ndarray) -> None:
-        """Record the validation of a generation's mean, and keep the mean if it is the best so far."""
+        """Record the validation of a generation's mean, and keep the mean if it is the best so far.
+
+        The history has no row of generation 0, which is the start of the search.
+        """
         self.env_steps += validation.env_steps
         self.validations[generation] = validation
-        self.history[generation - 1]["validation_mean"] = validation.reward
+        if generation:
+            self.history[generation - 1]["validation_mean"] = validation.reward
         if validation.reward > self.best["reward"]:
             score = {"reward": validation.reward, "reward_std": validation.reward_std}
             self.best = {**score, "epoch": generation, "parameters": mean}

@@ -31,10 +31,10 @@ class InlinePool:
         return future
 
 
-def training(lanes=5, **changes) -> SearchLoop:
+def training(lanes=5, first=None, **changes) -> SearchLoop:
     values = dict(pop_size=12, n_samples=2, num_generations=40, max_env_steps=0, validation_episodes=3, sigma0=0.3)
     config = WMControllerConfig(lanes=lanes, target_return=1e9, **(values | changes))
-    search = CMAES(5, config.sigma0, config.pop_size, seeding.integer_seed(1, "ctrl/strategy"))
+    search = CMAES(5, config.sigma0, config.pop_size, seeding.integer_seed(1, "ctrl/strategy"), first=first)
     return SearchLoop(search, Evaluator(InlinePool(), lanes), config, seed=1)
 
 
@@ -52,6 +52,21 @@ def test_training_maximizes_and_keeps_the_best_validated_mean():
     rows = {row["generation"]: row for row in loop.history}
     assert all(rows[g]["validation_mean"] == validation.reward for g, validation in loop.validations.items())
     assert loop.end_reason() == "40 generations done"
+
+
+def test_a_start_is_validated_and_kept_if_nothing_beats_it():
+    at_the_peak = np.ones(5)
+    loop, again = (training(start="results/earlier", first=at_the_peak, num_generations=5) for _ in range(2))
+    states = [copy.deepcopy(loop.state_dict()) for _ in loop.run()]
+    assert sorted(loop.validations) == [0, 4, 5]
+    assert loop.best["epoch"] == 0 and np.array_equal(loop.best["parameters"], at_the_peak)
+    assert loop.best["reward"] == loop.validations[0].reward > loop.validations[4].reward
+    assert loop.env_steps == 5 * 24 * 10 + 3 * 3 * 10
+    assert [row["generation"] for row in loop.history if row["validation_mean"] is not None] == [4, 5]
+    again.load_state_dict(states[0])
+    for _ in again.run():
+        pass
+    assert again.best["epoch"] == 0 and again.env_steps == loop.env_steps and again.validations == loop.validations
 
 
 def test_results_do_not_depend_on_the_number_of_lanes():
