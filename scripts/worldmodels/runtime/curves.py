@@ -88,9 +88,8 @@ class Curves:
             self.file.purge(steps + 1)
         self.group, self.scalars, self.rows = group or stage, SCALARS.get(stage), 0
         self.write_hparams()
-        if history:
-            self.write_rows(history)
-            self.file.flush()
+        self.write_rows(history)
+        self.file.flush()
 
     @harmless
     def add_rows(self, history: Sequence[dict], rate: float = 0.0) -> None:

@@ -26,12 +26,13 @@ class EventFile:
     A flush opens and closes the file, so that readers on other machines of a network file system see what it adds.
 
     Args:
-        folder: of the file. The first flush makes it.
+        folder: of the file. The first flush of a summary makes both.
         ending: of the file's name.
 
     Attributes:
         path: the file.
         pending: the records since the last flush.
+        has_summary: whether there is a summary among them.
     """
 
     def __init__(self, folder: Path, ending: str) -> None:
@@ -39,7 +40,7 @@ class EventFile:
         # TensorBoard reads the files of a folder in the order of their names.
         name = f"{seconds:010d}.{socket.gethostname()}.{fraction:09d}.{os.getpid()}{ending}"
         self.path = folder / f"events.out.tfevents.{name}"
-        self.pending = io.BytesIO()
+        self.pending, self.has_summary = io.BytesIO(), False
         self.write(file_version="brain.Event:2")
 
     def write(self, **fields: Any) -> None:
@@ -47,6 +48,7 @@ class EventFile:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        self.has_summary |= "summary" in fields
         RecordWriter(self.pending).write(Event(wall_time=time.time(), **fields).SerializeToString())
 
     def purge(self, step: int) -> None:
@@ -56,15 +58,17 @@ class EventFile:
         self.write(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def flush(self) -> None:
-        """Append the pending records to the file.
+        """Append the pending records to the file, if there is a summary among them.
 
         Raises:
             OSError: the file cannot be written.
         """
+        if not self.has_summary:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab") as file:
             file.write(self.pending.getvalue())
-        self.pending = io.BytesIO()
+        self.pending, self.has_summary = io.BytesIO(), False
 
 
 def read_events(paths: list[Path]) -> Iterator[Any]:

@@ -62,6 +62,11 @@ def test_a_search_shows_every_generation_once(tmp_path):
     assert shown["ctrl/steps_per_second"] == [(i, 5.0) for i in range(1, 8)]
 
 
+def test_a_finished_stage_that_runs_again_writes_nothing(tmp_path):
+    files = [sorted(train(tmp_path, generations(4), done).folder.glob("ctrl/*")) for done in (0, 4, 4)]
+    assert len(files[0]) == 1 and files[0] == files[1] == files[2]
+
+
 @pytest.mark.parametrize("done", [1, 3, 4, 5])
 def test_a_continued_search_repeats_nothing(tmp_path, done):
     """The saved state is behind the curves, as after a kill between the two, or level with them."""
