@@ -97,6 +97,11 @@ def test_the_run_scores_the_same_as_without_conda(run: Path, local: tuple[subpro
     assert with_conda == without
 
 
+def test_every_stage_writes_its_curves(run: Path):
+    stages = {path.parent.name for path in (run / "results/smoke/tensorboard").glob("*/events.out.tfevents.*")}
+    assert stages == {"vae", "mdrnn", "ctrl", "evaluate", "score"}
+
+
 @pytest.mark.parametrize("flags", [["--use-conda"], []])
 def test_nothing_is_stale_with_conda_or_without(conda: Path, run: Path, flags: list[str]):
     process = snakemake(conda, run, "-n", *flags)

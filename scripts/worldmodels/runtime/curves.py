@@ -178,7 +178,7 @@ class Curves:
         if not self.hparams or event_files(folder, f".{digest}.hparams"):
             return
         file = EventFile(folder, f".{digest}.hparams")
-        file.write(summary=hparams_summary(self.hparams, group_name=str(self.folder.parent)))
+        file.write(summary=hparams_summary(self.hparams))
         replace_files(file, ".hparams")
 
 
@@ -190,20 +190,20 @@ def replace_files(file: EventFile, ending: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def hparams_summary(hparams: dict[str, Any], group_name: str) -> Any:
+def hparams_summary(hparams: dict[str, Any]) -> Any:
     """Return a configuration as TensorBoard's hyperparameters.
 
-    Without an experiment's summary TensorBoard takes the columns of its table from the runs.
+    Without an experiment's summary TensorBoard takes the columns of its table from the runs. Without a group's name it
+    calls a run by its folder, wherever the folder is moved.
 
     Args:
         hparams: numbers, texts and truth values by name. Other values become JSON.
-        group_name: what TensorBoard calls the run in its table.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
-    start = SessionStartInfo(group_name=group_name)
+    start = SessionStartInfo()
     for name, value in hparams.items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value
