@@ -8,7 +8,7 @@ Beside the environment are V's reconstruction of what V sees, and M's prediction
     python scripts/play.py --logdir results/carracing --worst 3 --render human
 
 The agent acts as in the official test: an episode has the return that eval.json has for its seed. Without keys pressed,
-that is. The environment's settings are those that the workflow made the run with, if <logdir>/ctrl/best.json tells.
+that is. The environment's settings are those of the run, if <logdir>/ctrl/best.json tells, or of a package of `export`.
 
 {keys}
 """

@@ -50,6 +50,13 @@ def test_any_track_can_be_shown(tested, tmp_path):
     assert f"seed {seeding.evaluation_seeds(1)[0]}: return" in process.stderr and (tmp_path / "play.gif").exists()
 
 
+def test_a_package_is_shown_with_its_environment_and_its_test(tested, tmp_path):
+    run_script("export_agent", "--logdir", tested, "--env-max-episode-steps", 60, "--output", tmp_path / "agent")
+    process = run_script("play", "--logdir", tmp_path / "agent.zip", "--worst", 1, "--output", tmp_path / "a.gif")
+    worst = min(json.loads((tested / "eval.json").read_text())["returns"])
+    assert f"return {worst:.1f} in 60 steps; the official test had {worst:.1f}" in process.stderr
+
+
 @pytest.mark.parametrize("program, more", [("play", []), ("dream", ["--warm-up", 2])])
 def test_a_window_shows_what_a_film_shows(tested, tmp_path, monkeypatch, program, more):
     """SDL draws on a window that nobody sees."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.errors import UserError
+from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.program import run_config_from_args
 from worldmodels.runtime.settings import settable
 
@@ -14,24 +15,21 @@ from worldmodels.runtime.settings import settable
 def take_env_of_run(parser: argparse.ArgumentParser) -> None:
     """Make the environment of the run in --logdir the default of the parser's flags --env-*.
 
-    A summary says what the workflow made its product with. A run that was made by hand has no such record: then the
-    defaults stay.
+    A run that was made by hand has no record of it: then the defaults stay. For packages see package_settings.
 
     Args:
         parser: has the flags of EnvConfig.
     """
     args, _ = parser.parse_known_args()
-    options = recorded_options(args)
-    if options:
-        recorded, _ = parser.parse_known_args(shlex.split(options))
-        names = [f"{EnvConfig.section}.{f.name}" for f in settable(EnvConfig)]
-        parser.set_defaults(**{name: getattr(recorded, name) for name in names})
-
-
-def recorded_options(args: argparse.Namespace) -> str:
-    """Return the flags that C was made with, as its summary has them; "" if it has none or cannot be read."""
     try:
-        logdir = run_config_from_args(args).logdir
-        return json.loads(Path(logdir, "ctrl/best.json").read_text(encoding="utf-8"))["origin"]["options"]
-    except (OSError, ValueError, KeyError, TypeError, UserError):
-        return ""
+        env = recorded_env(parser, run_config_from_args(args).logdir)
+    except (OSError, ValueError, KeyError, TypeError, UserError):  # what is wrong with the run is said later
+        return
+    parser.set_defaults(**{f"{env.section}.{f.name}": getattr(env, f.name) for f in settable(EnvConfig)})
+
+
+def recorded_env(parser: argparse.ArgumentParser, logdir: str) -> EnvConfig:
+    """Return the environment in the flags that the workflow made a run's C with, as C's summary has them."""
+    summary = json.loads(Path(logdir, "ctrl/best.json").read_text(encoding="utf-8"))
+    args, _ = parser.parse_known_args(shlex.split(summary["origin"]["options"]))
+    return section_from_args(args, EnvConfig)
