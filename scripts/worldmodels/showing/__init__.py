@@ -1,4 +1,4 @@
-"""Figures, tables and films. They are drawn from finished results and change no result.
+"""Figures, tables, films and windows. They are drawn from finished results and change no result.
 
 A plot's own drawing stands in its program. What several programs draw or write stands here.
 """

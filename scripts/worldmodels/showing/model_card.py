@@ -47,12 +47,13 @@ With a clone of the workflow that made this package, and PACKAGE as the path of 
 
     snakemake --cores 2 --config agent=PACKAGE                            # test it, and film it
     snakemake --cores 2 --config agent=PACKAGE "ctrl={{start: agent}}"      # train C further
+    python scripts/play.py --logdir PACKAGE --render human                # watch it, or drive yourself
     python scripts/dream.py --logdir PACKAGE                              # film its dream
 
-In Python, with the folder scripts of the workflow on the path:
+In Python, after `pip install .` in that clone:
 
-    from worldmodels.playing.agent import load_agent
-    world, controller, checkpoint = load_agent("PACKAGE", torch.device("cpu"))
+    from worldmodels import load_agent
+    world, controller, checkpoint = load_agent("PACKAGE")
 
 The .safetensors files hold plain tensors under the parameters' names, and no code. config.json has every setting and
 the digest of each file.
