@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -27,7 +31,16 @@ WITHOUT_RUN = ("rollouts", "workflow")
 
 def test_all_runs_every_benchmark():
     programs = {path.stem for path in (ROOT / "bench").glob("*.py")}
-    assert programs - {"__init__", "all", "baselines", "measure", "program", "random_play", "report"} == set(SMALL)
+    assert programs - {
+        "__init__",
+        "all",
+        "baselines",
+        "measure",
+        "program",
+        "random_play",
+        "report",
+        "take_cover",
+    } == set(SMALL)
     text = (ROOT / "bench/all.py").read_text()
     assert all(f'"{name}": {name not in WITHOUT_RUN}' in text for name in SMALL)
 
@@ -53,3 +66,13 @@ def test_random_play():
     flags = ["--env-id", "CartPole-v1", "--episodes", "4"]
     process = forked.run(["-m", "bench.random_play", *flags], ROOT, timeout=300)
     assert process.returncode == 0 and process.stderr.count("over 4 episodes") == 2, process.stderr
+
+
+def test_take_cover(tmp_path):
+    """A scripted player survives for some seconds at least, and nobody longer than the limit."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "bench.take_cover", "--episodes", "2"]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    scores = re.findall(r"the (\w+) player: ([\d.]+) \+- .* over 2 episodes", process.stderr)
+    assert [name for name, _ in scores] == ["blind", "seeing"], process.stderr
+    assert all(70 < float(mean) <= 2100 for _, mean in scores)
