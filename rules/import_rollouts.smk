@@ -16,12 +16,6 @@ IMPORTING = ["id", "kwargs", "import_", "height", "width", "crop", "grey"]
 OTHERS = [f.name for f in settable(type(CONFIG.env)) if f.name not in IMPORTING]
 
 
-def source_stamp(wildcards):
-    """The param with a stamp of the episodes that a shard is made of."""
-    first = int(wildcards.shard) * SHARD_SIZE
-    return SOURCE.stamp(range(first, min(first + SHARD_SIZE, NUM_ROLLOUTS)))
-
-
 rule import_rollouts:
     """Import a shard of the episodes in rollouts.source."""
     output:
@@ -45,7 +39,9 @@ rule import_rollouts:
             f"{flags_text(CONFIG.env, IMPORTING)} "
             f"{flags_text(CONFIG.rollouts, compared_fields(CONFIG.rollouts, CONFIG))}"
         ),
-        source=source_stamp,
+        source=lambda wildcards: SOURCE.stamp(
+            paths.shard_episodes(int(wildcards.shard), SHARD_SIZE, NUM_ROLLOUTS)
+        ),
         code=code("import_rollouts.py", ENV_MODULES),
         runtime=runtime(CONFIG.rollouts),
         env=uncompared(flags_text(CONFIG.env, OTHERS)),

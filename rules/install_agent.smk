@@ -2,6 +2,7 @@
 # consumes: the agent, which is no input, because its path must not count
 # produces: <logdir>/vae/best, mdrnn/best and ctrl/best (with ctrl.start: agent, ctrl/start), each .tar and .json
 
+
 rule install_agent:
     """Install V, M and C of a package or of a finished run as those of this run."""
     output:

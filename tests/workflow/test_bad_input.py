@@ -123,7 +123,7 @@ CASES = {
     "an iteration and a half": (wrong_config("iterations=1.5"), "expected a whole number of at least 1, found 1.5"),
     "a start that is not there": (
         wrong_config("ctrl={start: nowhere}"),
-        "ctrl.start: expected a checkpoint of C or the logdir of a finished run, found no nowhere/ctrl/best.tar",
+        "ctrl.start: expected a checkpoint of C, the logdir of a finished run or a package, found no nowhere/ctrl/b",
     ),
     "the start of an agent that does not drive": (
         wrong_config("ctrl={start: agent}"), "config: ctrl.start: expected rollouts in which an agent drives",

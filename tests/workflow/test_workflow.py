@@ -58,7 +58,9 @@ def test_dry_runs(preset, tmp_path):
 
 def test_the_record_needs_an_earlier_run(tmp_path):
     process = run_snakemake("-n", "--configfile", ROOT / "presets/record.yaml", cwd=tmp_path, check=False)
-    message = "config: rollouts.agent: expected the logdir of a finished run, found no results/carracing/vae/best.tar"
+    message = (
+        "config: rollouts.agent: expected the logdir of a finished run or a package, found no results/carracing/vae"
+    )
     assert message in process.stdout + process.stderr
 
 

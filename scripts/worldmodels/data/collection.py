@@ -16,7 +16,6 @@ from worldmodels.data.recording import record_episodes
 from worldmodels.data.shards import (
     check_shard_flag,
     log_episodes,
-    shard_episodes,
     summarize_episode,
     warn_about_pictures,
 )
@@ -28,7 +27,7 @@ from worldmodels.runtime import locks, preflight
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 from worldmodels.runtime.flags import section_from_args
 from worldmodels.runtime.identity import product_origin
-from worldmodels.runtime.paths import num_shards, shard_files, shard_name
+from worldmodels.runtime.paths import num_shards, shard_episodes, shard_files, shard_name
 from worldmodels.runtime.program import run_config_from_args
 from worldmodels.runtime.progress import progress
 from worldmodels.runtime.workers import worker_pool
@@ -72,7 +71,7 @@ def collect_shard(
     agent = make_agent(rollouts.agent) if make_agent and rollouts.agent else None
     backend = choose_backend(env)
     instances = instances or Instances(env)
-    episodes = shard_episodes(rollouts, shard)
+    episodes = shard_episodes(shard, rollouts.shard_size, rollouts.num_rollouts)
     files = dict(zip(episodes, shard_files(data_dir, shard, rollouts.shard_size)))
     batches = split_episodes(episodes, backend, rollouts.gymnasium_share)
     summaries = {}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from worldmodels.data.episodes import as_frames, as_numbers, check_rollout
-from worldmodels.data.shards import shard_episodes, summarize_episode
+from worldmodels.data.shards import summarize_episode
 from worldmodels.envs.actions import ActionCodec
 from worldmodels.envs.frames import frames_for_v
 from worldmodels.runtime import preflight
 from worldmodels.runtime.config import EnvConfig, RolloutsConfig
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.log import log
-from worldmodels.runtime.paths import shard_files, shard_name
+from worldmodels.runtime.paths import shard_episodes, shard_files, shard_name
 from worldmodels.runtime.progress import progress
 from worldmodels.runtime.sources import Source
 from worldmodels.storage.files import write_json
@@ -59,7 +59,7 @@ def import_shard(
     Raises:
         UserError: an episode cannot be used. Where there are several, each has an error in the log.
     """
-    episodes = shard_episodes(rollouts, shard)
+    episodes = shard_episodes(shard, rollouts.shard_size, rollouts.num_rollouts)
     converted, errors = [], []
     for place, arrays in progress(read_source(source, episodes), f"import {shard_name(shard)}", len(episodes)):
         try:

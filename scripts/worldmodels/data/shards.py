@@ -1,4 +1,4 @@
-"""Shards of rollouts: which episodes they hold, and what their summaries and the log say of these."""
+"""What the summaries of shards and the log say of episodes."""
 
 import numpy as np
 
@@ -10,12 +10,6 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.paths import num_shards
 
 DARK = 16  # of 255. Pictures without a brighter pixel are nearly black.
-
-
-def shard_episodes(rollouts: RolloutsConfig, shard: int) -> range:
-    """Return the numbers of a shard's episodes. The last shard has what is left of num_rollouts."""
-    first = shard * rollouts.shard_size
-    return range(first, min(first + rollouts.shard_size, rollouts.num_rollouts))
 
 
 def summarize_episode(file: str, renderer: str, arrays: dict[str, np.ndarray]) -> dict:

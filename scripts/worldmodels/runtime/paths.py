@@ -97,6 +97,11 @@ def shard_files(data_dir: str | Path, shard: int | str, shard_size: int) -> list
     return [f"{data_dir}/{shard_name(shard)}_{i:04d}.npz" for i in range(shard_size)]
 
 
+def shard_episodes(shard: int, shard_size: int, num_rollouts: int) -> range:
+    """Return the numbers of a shard's episodes. The last shard has what is left of num_rollouts."""
+    return range(shard * shard_size, min((shard + 1) * shard_size, num_rollouts))
+
+
 def rollout_files(data_dir: str | Path, num_rollouts: int, shard_size: int) -> list[str]:
     """Return the files that V and M learn from: the first num_rollouts, in the order of their episodes."""
     shards = range(num_shards(num_rollouts, shard_size))

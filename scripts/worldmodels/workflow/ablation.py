@@ -11,7 +11,7 @@ from worldmodels.workflow.controller_check import check_against_earlier_rollouts
 VARIANTS: dict[str, dict] = {
     "v_only": {"ctrl": {"features": "z", "hidden": []}},
     "v_hidden": {"ctrl": {"features": "z", "hidden": [40]}},
-    "random_m": {"mdrnn": {"num_epochs": 0}},
+    "random_m": {"mdrnn": {"num_epochs": 0, "start": ""}},
 }
 
 
