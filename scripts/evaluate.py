@@ -27,7 +27,6 @@ from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_config_from_args, run_program
 from worldmodels.runtime.score_text import interval_text, score_text
 from worldmodels.runtime.settings import RESULT
-from worldmodels.storage.checkpoints import load_checkpoint
 from worldmodels.storage.files import claim_folder, write_json
 
 
@@ -67,9 +66,8 @@ def run_test(args: Namespace, run: RunConfig, env: EnvConfig, config: EvaluateCo
     result = summarize_test(run.logdir, env, episodes)
     write_json(f"{run.logdir}/eval.json", result | origin)
     curves.start("evaluate", identity, [])
-    generation = load_checkpoint(f"{run.logdir}/ctrl/best.tar")["epoch"]
-    curves.add_test(result["returns"], result["lengths"], generation)
-    curves.add_score("evaluate", {"score/test": result["mean"]}, generation)
+    curves.add_test(result["returns"], result["lengths"], result["generation"])
+    curves.add_score("evaluate", {"score/test": result["mean"]}, result["generation"])
     log.info(
         "evaluate: %s over %d tracks (95 %% interval of the mean %s), %s/eval.json",
         score_text(result["mean"], result["std"]), len(seeds), interval_text(result["mean_95_interval"]), run.logdir,

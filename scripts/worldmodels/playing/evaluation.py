@@ -203,6 +203,7 @@ def summarize_test(logdir: str, env: EnvConfig, episodes: Episodes) -> dict:
         **summarize_returns(returns),
         "env_steps": {**steps, "total": sum(steps.values())},
         "validated_mean": saved["reward"],
+        "generation": saved["epoch"],
         "seeds": list(episodes),
         "returns": returns,
         "lengths": lengths,

@@ -50,13 +50,16 @@ def test_one_episode_is_tested_and_told_without_a_spread(tmp_path, monkeypatch, 
     monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: {3: [5.0, 10]})
     monkeypatch.setattr(evaluate, "file_digest", lambda path: "")
     monkeypatch.setattr(evaluate, "user_network_of", lambda path: {})
-    monkeypatch.setattr(evaluation, "load_controller", lambda path: (None, {"env_steps": {"c": 7}, "reward": 1.0}))
+    monkeypatch.setattr(
+        evaluation, "load_controller", lambda path: (None, {"env_steps": {"c": 7}, "reward": 1.0, "epoch": 4})
+    )
     parser = evaluate.make_parser("", EnvConfig, EvaluateConfig)
     parser.add_argument("--shard", type=int)
     with caplog.at_level(logging.INFO):
         evaluate.main(parser.parse_args(["--logdir", str(tmp_path), "--num-episodes", "1"]))
     result = json.loads((tmp_path / "eval.json").read_text())
     assert result["mean"] == 5.0 and result["std"] is None and result["mean_95_interval"] is None
+    assert result["generation"] == 4
     assert "evaluate: 5.0 over 1 tracks (95 % interval of the mean unknown after one episode)" in caplog.text
 
 
