@@ -29,6 +29,7 @@ WALLS = 17.0, 751.0  # the least and the largest y of the player, in Doom's unit
 TURN = 84.0  # units from a wall at which the blind player turns
 ACCELERATION, FRICTION = 0.78, 0.90625  # of a walking player, units per tic^2, and per tic
 HORIZON = 60  # tics that the seeing player looks ahead; a fireball crosses the room in 48
+TICS = np.arange(1, HORIZON + 1)
 REACH = 26.0, 30.0  # a fireball hits a player who is that near, along the room and across
 
 
@@ -71,11 +72,11 @@ def walk(objects: list, last: int) -> int:
 
 def evade(objects: list, last: int) -> int:
     """Return the seeing player's action: the first of the moves that is hit last. It prefers to walk on."""
-    player, tics = find_player(objects), np.arange(1, HORIZON + 1)
+    player = find_player(objects)
     balls = [each for each in objects if each.name == "DoomImpBall"]
     along = 1 if last == UP else -1
     moves = [(along, HORIZON), (along, 8), (along, 16), (along, 30), (0, HORIZON), (-along, HORIZON), (-along, 16)]
-    hits = [first_hit(player, foresee(player, *move), balls, tics) for move in moves]
+    hits = [first_hit(player, foresee(player, *move), balls) for move in moves]
     return {1: UP, 0: STAND, -1: DOWN}[moves[int(np.argmax(hits))][0]]
 
 
@@ -91,15 +92,15 @@ def foresee(player: DoomObject, direction: int, turn: int) -> np.ndarray:
     return np.array(path)
 
 
-def first_hit(player: DoomObject, path: np.ndarray, balls: list, tics: np.ndarray) -> int:
+def first_hit(player: DoomObject, path: np.ndarray, balls: list) -> int:
     """Return the tic at which the first fireball hits a player on this path; HORIZON + 1 if none does."""
     first = HORIZON + 1
     for ball in balls:
-        x = ball.position_x + ball.velocity_x * tics - player.position_x
-        y = ball.position_y + ball.velocity_y * tics - path
+        x = ball.position_x + ball.velocity_x * TICS - player.position_x
+        y = ball.position_y + ball.velocity_y * TICS - path
         hit = (np.abs(x) < REACH[0]) & (np.abs(y) < REACH[1])
         if hit.any():
-            first = min(first, int(tics[hit.argmax()]))
+            first = min(first, int(TICS[hit.argmax()]))
     return first
 
 

@@ -44,10 +44,8 @@ def main(args: Namespace) -> None:
         if not Path(args.film).is_file():
             raise UserError(f"--film: expected a film (.gif), found no {args.film}")
         files["episode.gif"] = Path(args.film).read_bytes()
-    card = model_card(env, test, {stage: model["config"] for stage, model in models.items()})
-    files["README.md"] = (
-        card if args.film else card.replace("![an episode of the official test](episode.gif)\n\n", "")
-    ).encode()
+    configs = {stage: model["config"] for stage, model in models.items()}
+    files["README.md"] = model_card(env, test, configs, has_film=bool(args.film)).encode()
     config = {
         "format": FORMAT,
         "env": {config_key(f): getattr(env, f.name) for f in settable(EnvConfig)},

@@ -12,7 +12,7 @@ OTHER_NAMES = {"decoder.fc1.": "decoder.fc."}
 
 
 def load_weights(network: nn.Module, path: str, key: str) -> dict:
-    """Set a network's weights to those of a checkpoint.
+    """Load the weights of a checkpoint into a network.
 
     Args:
         network: V or M.

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from worldmodels.runtime.config import EnvConfig
 from worldmodels.runtime.flags import flags_text
+from worldmodels.runtime.packages import STAGES
 from worldmodels.runtime.score_text import interval_text, score_text
 from worldmodels.runtime.settings import default_of, settable
 
@@ -21,9 +22,7 @@ TEXT = """\
 A World Models agent (Ha & Schmidhuber, 2018): V, a convolutional VAE, encodes each frame as a vector z. M, an MDN-RNN,
 predicts the next z. C, a small controller, acts on z and on M's hidden state.
 
-![an episode of the official test](episode.gif)
-
-## Score
+{film}## Score
 
 | environment | mean return | 95 % interval of the mean | episodes | environment steps used to train |
 |---|---|---|---|---|
@@ -64,20 +63,22 @@ the digest of each file.
 """
 
 
-def model_card(env: EnvConfig, test: dict, configs: dict[str, dict]) -> str:
+def model_card(env: EnvConfig, test: dict, configs: dict[str, dict], has_film: bool) -> str:
     """Return the card.
 
     Args:
         env: the environment.
         test: the content of eval.json.
         configs: of the checkpoints, by stage.
+        has_film: whether the package has the film episode.gif.
     """
-    vae, mdrnn, ctrl = (configs[stage] for stage in ("vae", "mdrnn", "ctrl"))
+    vae, mdrnn, ctrl = (configs[stage] for stage in STAGES)
     versions = {name: version(name) for name in PACKAGES} | {"Python": platform.python_version()}
     special = [f.name for f in settable(EnvConfig) if getattr(env, f.name) != default_of(f)]
     return TEXT.format(
         head="\n".join(hub_lines(env.id, test)),
         env=env.id,
+        film="![an episode of the official test](episode.gif)\n\n" if has_film else "",
         score=score_text(test["mean"], test["std"]),
         interval=interval_text(test["mean_95_interval"]),
         episodes=test["episodes"],

@@ -13,15 +13,13 @@ from worldmodels.runtime.config_arguments import merge_config
 from worldmodels.runtime.digests import file_digest
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.loading import agent_network, load_config
-from worldmodels.runtime.packages import find_package, is_checkpoint
+from worldmodels.runtime.packages import STAGES, find_package, is_checkpoint
 from worldmodels.runtime.paths import refit_file
 from worldmodels.runtime.user_files import has_source
 from worldmodels.workflow import snakemake_internals as internals
 from worldmodels.workflow import temperatures
 from worldmodels.workflow.installed_agent import adopt_settings, agent_digest, read_agent
 from worldmodels.workflow.iterations import check_iterations, first_rollouts
-
-AGENT_STAGES = ("vae", "mdrnn", "ctrl")
 
 
 @contextmanager
@@ -121,7 +119,7 @@ def check_sources(workflow: Any, modules: dict[str, str]) -> None:
 
 def agent_files(logdir: str) -> list[str]:
     """Return the paths of V, M and C in a run's folder, without their endings."""
-    return [f"{logdir}/{stage}/best" for stage in AGENT_STAGES]
+    return [f"{logdir}/{stage}/best" for stage in STAGES]
 
 
 def find_agent(workflow: Any, logdir: str) -> tuple[list[str], str, dict[str, str]]:
