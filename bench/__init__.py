@@ -1,4 +1,4 @@
-"""Benchmarks, run from the repository's root: `python -m bench.vae --help`. README.md says what they measure."""
+"""Benchmarks, run from the repository's root: `python -m bench.vae --help`. bench/README.md lists them."""
 
 import sys
 from pathlib import Path

@@ -44,7 +44,7 @@ class ConvVAEEncoder(nn.Module):
     def narrow(self, conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         """Return conv(x) as a matrix product of patches; conv is the last convolution, to a map of few pixels."""
         # On a CPU torch's convolution to so few pixels takes longer, and its backward pass several times as long; see
-        # bench/README.md.
+        # docs/performance.md.
         height, width = self.map
         rows = x.permute(0, 2, 3, 1)
         patches = [rows[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] for i in range(height) for j in range(width)]

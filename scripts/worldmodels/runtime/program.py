@@ -167,7 +167,7 @@ def report_error(error: Interrupted | Exception) -> int:
 def keep_freed_memory() -> None:
     """Have glibc keep the memory that a batch frees for the next batch.
 
-    Each page that is given back and taken again costs a page fault. bench/README.md has the measurement. Blocks of
+    Each page that is given back and taken again costs a page fault. docs/performance.md has the measurement. Blocks of
     64 MiB and more, such as the frames of a run, are still given back.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
