@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run smoke doom watch report test test-fast test-cluster test-conda test-gpu bench lint
+.PHONY: help run smoke doom watch report config test test-fast test-cluster test-conda test-gpu bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ watch: .venv/run ## show the curves of all runs in results/ while they train; pr
 
 report: .venv/run ## write one HTML file that shows what `make run` made: results/carracing/report.html
 	$(BIN)/snakemake --report results/carracing/report.html
+
+config: .venv/run ## write config.yaml and docs/configuration.md, after a change of the configuration's fields
+	cd scripts && ../$(BIN)/python -m worldmodels.runtime.config_file > ../config.yaml
+	cd scripts && ../$(BIN)/python -m worldmodels.runtime.config_page > ../docs/configuration.md
 
 test-fast: .venv/dev ## run the unit tests, which start no programs
 	$(BIN)/python -m pytest -n 2 tests/unit

@@ -2,7 +2,7 @@
 
 The Snakefile builds these dataclasses from config.yaml before any job starts. The command-line flags of the programs
 are generated from them, too. So a value is checked by the same rules wherever it comes from.
-`cd scripts && python -m worldmodels.runtime.config_file` prints the defaults as config.yaml.
+`make config` writes them to config.yaml and docs/configuration.md.
 
 Field names and defaults come from the specification's tables (WMVAEConfig, WMMDNRNNConfig, WMControllerConfig). Where a
 measurement gave a better default, the help text names the specification's.

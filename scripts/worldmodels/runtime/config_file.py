@@ -1,4 +1,4 @@
-"""config.yaml, generated from the sections' fields: `cd scripts && python -m worldmodels.runtime.config_file`."""
+"""config.yaml, generated from the sections' fields: `make config`."""
 
 import dataclasses
 import textwrap
@@ -9,8 +9,9 @@ from worldmodels.runtime.values import to_text
 
 WIDTH = 110  # characters per line of a comment
 HEAD = """\
-# Every knob of the workflow, with its default.
-# Written by: cd scripts && python -m worldmodels.runtime.config_file
+# Every knob of a run, with its default. docs/configuration.md says how to change one.
+# Not here, and set with --config: seeds, iterations, temperatures, agent.
+# Written by: make config
 """
 
 

@@ -22,6 +22,7 @@ from worldmodels.runtime.config import (
 )
 from worldmodels.runtime.config_arguments import merge_config, parse_config_arguments
 from worldmodels.runtime.config_file import as_yaml
+from worldmodels.runtime.config_page import WORKFLOW_KEYS, as_page
 from worldmodels.runtime.effects import compared_fields
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import add_flags, role_flags, section_from_args
@@ -33,9 +34,17 @@ from worldmodels.runtime.values import from_text, to_text
 
 def test_config_yaml_is_what_the_dataclasses_say():
     assert (ROOT / "config.yaml").read_text() == as_yaml(), (
-        "config.yaml is not as shipped; rewrite it with: "
-        "cd scripts && python -m worldmodels.runtime.config_file > ../config.yaml"
+        "config.yaml is not as shipped; rewrite it with: make config"
     )
+
+
+def test_the_page_of_the_configuration_is_what_the_dataclasses_say():
+    assert (ROOT / "docs/configuration.md").read_text() == as_page(), "rewrite the page with: make config"
+
+
+def test_the_page_has_each_key_that_only_the_workflow_reads():
+    source = (ROOT / "scripts/worldmodels/workflow/configuration.py").read_text()
+    assert set(re.findall(r'config\.(?:pop|get)\("(\w+)"', source)) == set(WORKFLOW_KEYS)
 
 
 def test_yaml_of_the_defaults_loads_as_the_defaults():
