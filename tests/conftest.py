@@ -19,7 +19,10 @@ SHORT = RolloutsConfig(num_rollouts=6, shard_size=3, seq_len=60, gymnasium_share
 
 
 # Files that take longest come first, so that no process is left alone with one of them.
-SLOW = ("test_kill", "test_staleness", "test_extending", "test_whole_chain", "test_bench", "test_runtime_keys")
+SLOW = (
+    "test_kill", "test_staleness", "test_extending", "test_documents", "test_whole_chain", "test_bench",
+    "test_runtime_keys",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

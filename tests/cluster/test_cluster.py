@@ -1,4 +1,4 @@
-"""The profile on a real scheduler: what jobs get, and what happens when they are cut."""
+"""On a real scheduler jobs get what they ask for, and go on after they were cut."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""--use-conda with a real conda client, whose conda-forge is a local channel made from PyPI's packages."""
+"""`--use-conda` works with a real conda client. Its conda-forge is a local channel made from PyPI's packages."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Training and playing on a GPU: as on the CPU, and as graphs what launching every kernel gives."""
+"""Training and playing on a GPU give what the CPU gives, and graphs give what single kernels give."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The packages of the library: their order, and what stands in their `__init__` files."""
+"""Packages of the library import only packages before them."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""Rollouts collected by programs and worker processes."""
+"""Rollouts do not depend on shards, cores or worker processes, and count the agent's steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the environment contradicts in C's settings is told before any training."""
+"""What the environment contradicts in C's settings ends the run before any training."""
 
 import dataclasses
 import json

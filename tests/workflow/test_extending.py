@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md, executed, each after the page's first run."""
+"""The examples of docs/extending.md run, each after the page's first run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The figures, films and tables of the tiny run."""
+"""The figures, films and tables of a run are all there, reproducible, and show the numbers of the run."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Fingerprints in programs: every Python agrees, and modules are found where programs find them."""
+"""Every Python computes the same fingerprint of a program, and finds the modules that the program finds."""
 
 import json
 import os

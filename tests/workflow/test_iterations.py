@@ -1,4 +1,4 @@
-"""A chain of iterations: each run collects its rollouts with the agent of the one before, and starts at its C."""
+"""In a chain of iterations each run collects with the agent of the run before, and starts at its C."""
 
 import json
 import re

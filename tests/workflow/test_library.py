@@ -1,4 +1,4 @@
-"""The library without the workflow: the examples of docs/library.md, and the package that pip installs."""
+"""The examples of docs/library.md run, and pip installs the library without the workflow."""
 
 import re
 import shutil

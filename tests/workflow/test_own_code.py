@@ -1,4 +1,4 @@
-"""A user's own code in a run: it is found where the documentation says, and each job that runs it depends on it."""
+"""A user's own code is found in the working directory, and each job that runs it depends on it."""
 
 import json
 import re

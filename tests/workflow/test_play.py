@@ -1,4 +1,4 @@
-"""play.py and dream.py as a user runs them: films, windows, and mistakes. Keys are in tests/unit/showing."""
+"""play.py and dream.py show films and windows as a user asks for them, and name mistakes in one line."""
 
 import json
 import shutil

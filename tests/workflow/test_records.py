@@ -1,4 +1,4 @@
-"""What a product was made with, where Snakemake has no record of it."""
+"""Where Snakemake has no record, a product's summary says what it was made with."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Keys that are declared unable to change a result, ever or under a configuration: other values make the same bytes."""
+"""Keys that are declared unable to change a result change no byte."""
 
 import io
 import json

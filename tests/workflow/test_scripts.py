@@ -1,4 +1,4 @@
-"""Every script by hand, at a tiny size, in a folder with a difficult name; and its mistakes."""
+"""Every script works by hand, at a tiny size, in a folder with a difficult name, and names its mistakes."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Episodes that others made, packages of agents, and published checkpoints: through the programs and the workflow."""
+"""Episodes of others, packages of agents and published checkpoints work in the programs and in the workflow."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Exactly what an edit made stale runs again: the matrix.
+"""After an edit exactly what the edit made stale runs again: the matrix.
 
 Each row makes one edit in a copy of the repository beside a finished run of the smoke preset, and compares the
 rules that a dry run would execute with those expected. `pytest tests/workflow/test_staleness.py -s` prints the matrix.

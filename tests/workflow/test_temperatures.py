@@ -1,4 +1,4 @@
-"""`snakemake temperatures`: C learns in dreams of several temperatures, and each C is tested in the environment."""
+"""`snakemake temperatures` trains one C per temperature in dreams, and tests each C in the environment."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The whole chain in environments of every kind of actions."""
+"""The whole chain works with every kind of actions."""
 
 import json
 

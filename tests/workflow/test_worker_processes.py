@@ -1,4 +1,4 @@
-"""Worker processes: their threads, their errors, and what they close as they end."""
+"""Worker processes use the threads that they get, report their errors, and close what they opened."""
 
 import os
 from concurrent.futures.process import BrokenProcessPool

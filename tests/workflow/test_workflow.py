@@ -1,4 +1,4 @@
-"""The workflow: dry runs of every preset, and the smoke preset for real, checked by an independent replay."""
+"""Every preset has a dry run, and an independent replay confirms the scores of the smoke preset."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Collecting rollouts: the file contract, shards and seeds."""
+"""Collected rollouts keep the file contract, whatever the shards, and follow their seeds."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Rollouts as data: splits, boundaries of episodes, what follows what, and errors."""
+"""Datasets split rollouts, respect the ends of episodes, and name what is wrong."""
 
 from functools import partial
 from pathlib import Path

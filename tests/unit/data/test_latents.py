@@ -1,4 +1,4 @@
-"""Encoding rollouts as latents."""
+"""Latents are the frames through V, and an interrupted encoding continues."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Random policies for any action space."""
+"""Random policies give actions of any space, within their bounds, by their seeds."""
 
 import gymnasium as gym
 import numpy as np

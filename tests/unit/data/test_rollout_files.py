@@ -1,4 +1,4 @@
-"""Rollout files: what others wrote is read, what is broken raises."""
+"""Rollout files of other programs are read, and broken ones raise."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sequences of latents and of frames: inside episodes, every row once per epoch."""
+"""Sequences stay inside episodes, and an epoch meets every row once."""
 
 import numpy as np
 import pytest

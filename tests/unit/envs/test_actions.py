@@ -1,4 +1,4 @@
-"""Actions of any space as vectors, and back."""
+"""Actions of any space become vectors and come back."""
 
 import gymnasium as gym
 import numpy as np

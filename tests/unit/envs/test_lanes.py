@@ -1,4 +1,4 @@
-"""Lanes: frames, frame skip, episode limits and the two backends."""
+"""Lanes give the right frames, frame skip and limits, with both backends."""
 
 import dataclasses
 import importlib.util

@@ -1,4 +1,4 @@
-"""Seeds of tracks."""
+"""Seeds of different purposes never collide."""
 
 from worldmodels.envs import seeding
 

@@ -1,4 +1,4 @@
-"""A user's own environments: what they may give, what is refused, what they raise, and how many are made."""
+"""What a user's own environment may give is taken, and what it may not is refused in one line."""
 
 import dataclasses
 import logging

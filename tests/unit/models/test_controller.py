@@ -1,4 +1,4 @@
-"""C: a linear or small network of z, h and c."""
+"""C is a linear or small network of z, h and c, and stacked controllers act as each would."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Published checkpoints with the specification's parameter names, as starts of V and M."""
+"""V and M start at published checkpoints that have the specification's parameter names."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""M: shapes, the mixture's likelihood against torch.distributions, weight transfer, and learning."""
+"""M has the right shapes, its likelihood is that of torch.distributions, and it learns."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A user's own class as V."""
+"""A user's own class works as V, and an unusable one raises."""
 
 import shutil
 import sys

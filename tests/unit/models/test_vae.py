@@ -1,4 +1,4 @@
-"""V: shapes, the loss against torch.distributions, and the shortcut in the decoder."""
+"""V has the right shapes, and its loss is that of torch.distributions."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Episodes in M's dreams: many side by side are as one after another, and a function of their seeds."""
+"""Many dreams side by side are as one after another, and follow from their seeds."""
 
 import math
 

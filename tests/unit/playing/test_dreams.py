@@ -1,4 +1,4 @@
-"""Dreams: sampling, likelihood per horizon and windows."""
+"""Dreams sample M's mixture at their temperature, and likelihoods are those of the network."""
 
 import math
 

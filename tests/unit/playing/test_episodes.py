@@ -1,4 +1,4 @@
-"""Batched episodes: lanes leave the batch as they end, stalls and limits."""
+"""Episodes of a batch end, stall and meet their limit as single ones do."""
 
 import numpy as np
 import pytest

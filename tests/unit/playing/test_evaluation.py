@@ -1,4 +1,4 @@
-"""The official test: how tracks are dealt to workers."""
+"""The official test deals each track to one worker, and balances the cores."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Scores: the spread of some returns and the interval of their mean, also where there is one return alone."""
+"""The spread of returns and the interval of their mean are right, also for one return."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Outputs of C become actions."""
+"""Outputs of C become actions within their bounds."""
 
 import gymnasium as gym
 import numpy as np

@@ -1,4 +1,4 @@
-"""An episode watched step by step: it is that of the official test."""
+"""An episode that is watched step by step is that of the official test."""
 
 from collections.abc import Iterator
 from itertools import pairwise

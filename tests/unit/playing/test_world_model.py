@@ -1,4 +1,4 @@
-"""V, M and C as one agent, whose files know each other by their digests."""
+"""V, M and C form one agent, and files that do not belong together are refused."""
 
 import shutil
 

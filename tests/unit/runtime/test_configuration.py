@@ -1,4 +1,4 @@
-"""The configuration: one source of every default, and one clear line for every mistake."""
+"""Every default has one source, and every mistake in a configuration gives one clear line."""
 
 import argparse
 import datetime

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard: what it shows after stops, cuts and changes, and that nothing here can end a stage."""
+"""TensorBoard shows the right curves after stops, cuts and changes, and no curve can end a stage."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""The code's fingerprint: blind to what cannot change a result, awake to everything else."""
+"""The fingerprint of code ignores what cannot change a result, and nothing else."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A user's own code counts: every module that it imports, in any layout and encoding."""
+"""Every module that a user's code imports counts, in any layout and encoding."""
 
 import importlib.machinery
 import importlib.util

@@ -1,4 +1,4 @@
-"""One writer a folder, files that are whole whoever writes them, and programs that end with their Snakemake."""
+"""A folder has one writer, files are whole whoever writes them, and programs end with their Snakemake."""
 
 import errno
 import fcntl

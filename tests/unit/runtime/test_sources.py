@@ -1,4 +1,4 @@
-"""Where the episodes of others lie, and the stamps of their content."""
+"""The episodes of others are found, and their stamps change with their content alone."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Errors of a user's code: one line that names the place."""
+"""An error of a user's code becomes one line that names the place."""
 
 import os
 import sysconfig

@@ -1,4 +1,4 @@
-"""CMA-ES that maximizes, with the options of pycma."""
+"""CMA-ES maximizes, replays exactly, and takes or refuses every option of pycma."""
 
 import warnings
 

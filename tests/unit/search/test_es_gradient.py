@@ -1,4 +1,4 @@
-"""The evolution-strategies gradient of the expected return."""
+"""The evolution-strategies gradient climbs, and is the slope of a linear return."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The evaluator: how candidates are shared among workers and act there."""
+"""Candidates that share a batch act as each would, and workers spread over cores and GPUs."""
 
 import numpy as np
 import pytest

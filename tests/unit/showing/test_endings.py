@@ -1,4 +1,4 @@
-"""M's endings: precision, recall, calibration, and the last steps before an ending."""
+"""Precision, recall and calibration of M's endings are right."""
 
 import numpy as np
 import pytest

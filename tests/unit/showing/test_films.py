@@ -1,4 +1,4 @@
-"""Films."""
+"""Films hold their frames and labels, in every format."""
 
 import shutil
 

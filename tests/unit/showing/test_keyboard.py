@@ -1,4 +1,4 @@
-"""Keys and the actions that they stand for."""
+"""Keys stand for the actions that docs/play.md lists."""
 
 from enum import Enum
 from types import SimpleNamespace

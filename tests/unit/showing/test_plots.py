@@ -1,4 +1,4 @@
-"""Figures and tables, from small inputs."""
+"""Figures and tables show their numbers."""
 
 import numpy as np
 import pytest

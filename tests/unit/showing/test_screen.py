@@ -1,4 +1,4 @@
-"""Windows and films of an episode, and who drives in it. The window is SDL's, without a display."""
+"""A window or film shows an episode, and the right one drives. The window is SDL's, without a display."""
 
 import argparse
 import sys

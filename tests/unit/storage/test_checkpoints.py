@@ -1,4 +1,4 @@
-"""Checkpoints hold tensors and plain values, and their summaries tell their digests."""
+"""Checkpoints hold tensors and plain values, and their summaries have their digests."""
 
 import pytest
 import torch

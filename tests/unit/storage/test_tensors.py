@@ -1,4 +1,4 @@
-"""Checkpoints as .safetensors."""
+"""Checkpoints come back from .safetensors bit for bit."""
 
 import pytest
 import torch

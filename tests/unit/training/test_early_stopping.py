@@ -1,4 +1,4 @@
-"""Early stopping."""
+"""Early stopping stops after its patience, and continues from its state."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""C refit to another V and M."""
+"""A C that is refit to another V and M answers as the earlier agent does."""
 
 import numpy as np
 import pytest

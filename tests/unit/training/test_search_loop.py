@@ -1,4 +1,4 @@
-"""C's training loop: budgets, validation, resumption and tracks."""
+"""C's training keeps its budgets, validates its mean, and continues as one long run."""
 
 import copy
 from concurrent.futures import Future

@@ -1,4 +1,4 @@
-"""Where the search for C starts."""
+"""C's search starts where `ctrl.start` says, and another shape raises."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""V's training."""
+"""V's training learns, continues as one long run, and streams what does not fit the memory."""
 
 import numpy as np
 import pytest

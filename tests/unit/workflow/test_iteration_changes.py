@@ -1,4 +1,4 @@
-"""Configurations of a chain of iterations."""
+"""Each iteration's configuration starts where the one before ended."""
 
 import pytest
 

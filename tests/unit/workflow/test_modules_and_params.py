@@ -1,4 +1,4 @@
-"""Configurations of modules, and the params of rules."""
+"""A run of a sweep or variant inherits the configuration, and params hold every key once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lists of files are shortened for a reader."""
+"""Long lists of files are printed in short."""
 
 from worldmodels.workflow.printing import MOST_ALIKE, shorten_command, shorten_files, shorten_message
 

@@ -1,4 +1,4 @@
-"""What reaches into Snakemake, with Snakemake's own classes where they are needed."""
+"""What reaches into Snakemake fits its installed version."""
 
 import importlib.metadata
 import logging
