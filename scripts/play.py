@@ -141,14 +141,15 @@ if __name__ == "__main__":
         type=int,
         nargs="+",
         metavar="SEED",
-        help="seeds of the episodes to play, one after another (default: the first one of the official test)",
+        help="Seeds of the episodes to play, one after another. Default: the first one of the official test",
     )
     choice.add_argument(
-        "--worst", type=int, metavar="INT", help="play the episodes of eval.json with the lowest returns, so many"
+        "--worst",
+        type=int,
+        metavar="INT",
+        help="Play this number of the episodes in eval.json: those with the lowest returns.",
     )
-    parser.add_argument(
-        "--steps", type=int, default=0, help="most steps of each episode; 0: all (default: %(default)s)"
-    )
+    parser.add_argument("--steps", type=int, default=0, help="Most steps of each episode. 0: all. Default: %(default)s")
     add_screen_flags(parser, "play.gif")
     take_env_of_run(parser)
     run_program(parser, main)

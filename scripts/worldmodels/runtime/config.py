@@ -36,14 +36,19 @@ class RunConfig(Section):
     """Shared by all stages."""
 
     seed: int = setting(1, "Seed of everything random in the run.", low=0)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.", role=RUNTIME)
+    device: str = setting(
+        "auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.", role=RUNTIME, metavar="DEVICE"
+    )
     logdir: str = setting(
         None,
         "Folder of models, logs, figures and eval.json. null: results/<environment>, as results/carracing.",
         role=RUNTIME,
         suited={"": None},
+        metavar="DIR",
     )
-    data_dir: str = setting(None, "Folder of the rollouts. null: <logdir>/rollouts.", role=RUNTIME, suited={"": None})
+    data_dir: str = setting(
+        None, "Folder of the rollouts. null: <logdir>/rollouts.", role=RUNTIME, suited={"": None}, metavar="DIR"
+    )
     tensorboard: bool = setting(
         True,
         "Write the curves of every stage to <logdir>/tensorboard, where the tensorboard package is installed. "
@@ -66,11 +71,14 @@ class EnvConfig(Section):
 
     section = "env"
     prefix = "env-"  # distinguishes them from the flags of the stages
-    id: str = setting("CarRacing-v3", "Gymnasium id of the environment, or module:id. See `import` for the module.")
+    id: str = setting(
+        "CarRacing-v3", "Gymnasium id of the environment, or module:id. See `import` for the module.", metavar="ID"
+    )
     kwargs: dict = setting({}, "Keyword arguments for gymnasium.make.")
     import_: str = setting(
         "",
         "Package or module that registers the environment. It is installed, or lies in the working directory.",
+        metavar="MODULE",
     )
     height: int = setting(
         64,
@@ -163,6 +171,7 @@ class RolloutsConfig(Section):
         "Folder of episodes that others made, to learn from instead of collecting: .npz files, or a Minari dataset. "
         "See docs/sharing.md.",
         role=RUNTIME,
+        metavar="DIR",
     )
     source_frames: str = setting(
         "before",
@@ -198,7 +207,9 @@ class RolloutsConfig(Section):
         unless=DISCRETE,
     )
     ou_theta: float = setting(0.1, "Rate at which ou returns to its mean, per step.", above=0.0, high=1.0)
-    agent: str = setting("", "logdir of the run, or package, whose agent drives under the policy agent.", role=RUNTIME)
+    agent: str = setting(
+        "", "logdir of the run, or package, whose agent drives under the policy agent.", role=RUNTIME, metavar="PATH"
+    )
     agent_noise: float = setting(
         0.5,
         "Largest amount of ou's noise on the agent's actions. Each episode draws its own from 0 to this number.",
@@ -243,6 +254,7 @@ class WMVAEConfig(Section):
         "ConvVAE",
         "The network: ConvVAE, or module:Class of your own. Your module is installed, or lies in the working "
         "directory. See docs/extending.md.",
+        metavar="NETWORK",
     )
     latent_size: int = setting(32, "Size of z.", low=1)
     device: str = elsewhere("auto", "device")
@@ -254,6 +266,7 @@ class WMVAEConfig(Section):
         'Where training starts. "": at random weights. A file (.tar, .pt, .pth or .safetensors): at the weights in '
         "this checkpoint, such as a published one. A folder or .zip: at the V of this run or package.",
         role=RUNTIME,
+        metavar="PATH",
     )
     num_epochs: int = setting(
         8, "Most epochs. The specification has 10. 0: V keeps the weights of start.", low=0, role=BUDGET
@@ -329,6 +342,7 @@ class WMMDNRNNConfig(Section):
         "",
         "Where training starts, as vae.start: at random weights, or at the M of a checkpoint, run or package.",
         role=RUNTIME,
+        metavar="PATH",
     )
     num_epochs: int = setting(
         30, "Most epochs. 0: M keeps its first weights, random ones or those of start.", low=0, role=BUDGET
@@ -411,6 +425,7 @@ class WMControllerConfig(Section):
         ".zip: at the C of the run with this logdir, or of this package. agent: at the C of rollouts.agent, refit to "
         "the V and M of this run.",
         role=RUNTIME,
+        metavar="PATH",
     )
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)
     ascent_after: int = setting(

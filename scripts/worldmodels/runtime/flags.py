@@ -7,14 +7,14 @@ import argparse
 import dataclasses
 import shlex
 from collections.abc import Collection
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from worldmodels.runtime.checks import check_value
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.settings import BUDGET, RESULT, Section, config_key, default_of, settable
 from worldmodels.runtime.values import from_text, to_text
 
-METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false", list: "LIST", dict: "MAPPING"}
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false", dict: "JSON"}
 
 
 def flag_name(cls: type[Section], f: dataclasses.Field) -> str:
@@ -78,9 +78,32 @@ class FlagReader:
 
 def metavar(f: dataclasses.Field) -> str:
     """Return what stands for a flag's value in --help."""
+    if f.metadata["metavar"]:
+        return f.metadata["metavar"]
     if f.metadata["choices"] and f.type is str:
         return "|".join(f.metadata["choices"])
-    return METAVARS[get_origin(f.type) or f.type]
+    items = get_args(f.type) if get_origin(f.type) is list else ()
+    return f"{METAVARS[items[0]]}-LIST" if items else METAVARS[f.type]
+
+
+class SwitchAction(argparse.Action):
+    """A flag that is true or false: --flag, --flag true, --flag false and --no-flag.
+
+    The workflow writes `--flag true`, as it writes every other value.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store the value of the flag."""
+        if (option_string or "").startswith("--no-"):
+            if values is not True:
+                parser.error(f"argument {option_string}: expected no value, found {to_text(values)}")
+            values = False
+        setattr(namespace, self.dest, values)
+
+
+def switch_names(name: str) -> list[str]:
+    """Return the flags of a switch: --noreload has no opposite, since --no-noreload would be a riddle."""
+    return [name] if name.startswith("--no") else [name, f"--no-{name[2:]}"]
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
@@ -88,13 +111,17 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Section]) -> None:
     group = parser.add_argument_group(f"settings of {cls.section or 'the run'}")
     for f in settable(cls):
         name, default = flag_name(cls, f), default_of(f)
+        names, kind = [name], {}
+        if f.type is bool:
+            names, kind = switch_names(name), {"action": SwitchAction, "nargs": "?", "const": True}
         group.add_argument(
-            name,
+            *names,
             dest=f"{cls.section}.{f.name}",
             type=FlagReader(f, name),
             default=default,
             metavar=metavar(f),
             help=f"{f.metadata['help']} Default: {to_text(default) or 'none'}".replace("%", "%%"),
+            **kind,
         )
 
 

@@ -18,7 +18,7 @@ from worldmodels.runtime import interrupts, locks
 from worldmodels.runtime.config import RunConfig
 from worldmodels.runtime.curves import curves
 from worldmodels.runtime.errors import UserError
-from worldmodels.runtime.flags import add_flags, section_from_args
+from worldmodels.runtime.flags import SwitchAction, add_flags, section_from_args
 from worldmodels.runtime.interrupts import Interrupted
 from worldmodels.runtime.log import log
 from worldmodels.runtime.package_settings import adopt_env
@@ -32,17 +32,48 @@ from worldmodels.runtime.workers import end_program
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
 
 
+class ProgramParser(argparse.ArgumentParser):
+    """A parser whose --help shows the type of every flag, and its text as sentences.
+
+    Texts of the programs' own flags are not edited for this: an edit of a program makes its product stale.
+    """
+
+    METAVARS = {int: "INT", float: "FLOAT", None: "PATH"}  # Flags of other types bring one along.
+
+    def add_argument(self, *names: str, **keywords: Any) -> argparse.Action:
+        """Add an argument, see argparse."""
+        if names[0].startswith("--") and keywords.get("action", "store") == "store" and "choices" not in keywords:
+            is_json = keywords.get("default") == "{}"
+            keywords.setdefault("metavar", "JSON" if is_json else self.METAVARS.get(keywords.get("type")))
+        if keywords.get("help") not in (None, argparse.SUPPRESS):
+            keywords["help"] = as_sentences(keywords["help"])
+        return super().add_argument(*names, **keywords)
+
+
+def as_sentences(text: str) -> str:
+    """Return the text of a flag as sentences: `folder to write (default: x)` as `Folder to write. Default: x`."""
+    if "." not in text.split()[0]:  # a file, such as eval.json, keeps its name
+        text = f"{text[0].upper()}{text[1:]}"
+    text, parenthesis, default = text.partition(" (default: ")
+    if parenthesis:
+        return f"{text.removesuffix('.')}. Default: {default.removesuffix(')')}"
+    return text if text.endswith(".") or "Default: " in text else f"{text}."
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows a switch as --flag, --no-flag."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, SwitchAction):
+            return ", ".join(action.option_strings)
+        return super()._format_action_invocation(action)
+
+
 def make_parser(description: str, *sections: type[Section]) -> argparse.ArgumentParser:
     """Return a parser with the flags of all programs, of the run and of these sections."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = ProgramParser(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument(
-        "--threads",
-        type=int,
-        default=os.cpu_count(),
-        metavar="INT",
-        help="Number of cores to use. Default: all, %(default)s",
+        "--threads", type=int, default=os.cpu_count(), help="Number of cores to use. Default: all of them, %(default)s"
     )
     parser.add_argument("--log", metavar="FILE", help="Also write the messages to this file.")
     # What the workflow compares, for the summary: see identity.product_origin.

@@ -31,6 +31,7 @@ def setting(
     home: str = "",
     suited: dict | None = None,
     unless: dict | None = None,
+    metavar: str = "",
 ) -> Any:
     """Return a dataclass field with its documentation, its bounds and its role.
 
@@ -45,9 +46,11 @@ def setting(
         home: where the value comes from if the field is not set in this section.
         suited: see `suited`.
         unless: see `suited`.
+        metavar: what stands for the value in --help, in place of its type.
     """
     bounds = {"low": low, "above": above, "high": high, "choices": choices}
-    metadata = {"help": help, **bounds, "role": role, "home": home, "suited": suited, "unless": unless}
+    suiting = {"suited": suited, "unless": unless}
+    metadata = {"help": help, **bounds, "role": role, "home": home, **suiting, "metavar": metavar}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
