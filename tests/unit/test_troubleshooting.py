@@ -1,4 +1,4 @@
-"""The messages that docs/troubleshooting.md quotes are those of the programs."""
+"""A program has each message that docs/troubleshooting.md quotes."""
 
 import ast
 import importlib.util

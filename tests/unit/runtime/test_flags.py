@@ -1,4 +1,4 @@
-"""The flags of programs: switches, and what --help shows."""
+"""A switch takes a word or none, and --help shows the type of every flag."""
 
 import argparse
 import re
