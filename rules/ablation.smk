@@ -1,6 +1,7 @@
-# The paper's ablation: what V alone, a hidden layer, M and M's training are each worth to the controller.
-# consumes: this run, whose rollouts, V, latents and M the variants share, and whose own agent is the one called full
-# produces: <logdir>/ablation/<variant>, a run's folder each; <logdir>/ablation/ablation.json, .md and .png
+# The paper's ablation: how much a hidden layer, M and M's training add to a controller that sees V's code only.
+# consumes: this run. The variants share its rollouts, V, latents and M. Its own agent is the one called full.
+# produces: <logdir>/ablation/<variant>, a run's folder each
+#           <logdir>/ablation/ablation.json, .md and .png
 
 from worldmodels.workflow.variants import variant_config
 

@@ -1,6 +1,7 @@
 # V, M and C of a package or of a finished run (the key agent), in place of training them.
 # consumes: the agent, which is no input, because its path must not count
-# produces: <logdir>/vae/best, mdrnn/best and ctrl/best (with ctrl.start: agent, ctrl/start), each .tar and .json
+# produces: <logdir>/vae/best, mdrnn/best and ctrl/best, each .tar and .json. With ctrl.start: agent, ctrl/start in place
+#           of ctrl/best.
 
 
 rule install_agent:

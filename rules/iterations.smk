@@ -1,5 +1,5 @@
 # The iterative procedure (paper, section 5; config: iterations=3): a chain of runs. The agent of a run drives in the
-# rollouts of the next run. Each run trains V and M anew. Its C starts where the C of the run before ended.
+# rollouts of the next run. Each run trains V and M anew, and its C starts where the C of the run before ended.
 # consumes: what a run consumes
 # produces: a run in each <logdir>/iteration_<number>, with rollouts of its own; <logdir>/iterations.json, .md and .png,
 #           their scores

@@ -1,6 +1,6 @@
 # Latents: every frame through V's encoder, once.
 # consumes: the rollouts, V
-# produces: <logdir>/latents/latents_<latent_size>.npz; the .json beside it, its digest and size
+# produces: <logdir>/latents/latents_<latent_size>.npz; a .json with its digest and size
 
 
 rule encode_latents:

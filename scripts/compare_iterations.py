@@ -2,7 +2,7 @@
 """Compare the official tests of a chain of iterations (paper, section 5).
 
 Writes to <output>: iterations.json, the table iterations.md and the figure iterations.png, the mean returns with their
-95 % intervals. The environment steps of an iteration include those of the iterations before it.
+95 % intervals. The environment steps of an iteration include the steps of all iterations before it.
 """
 
 from argparse import Namespace

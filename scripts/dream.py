@@ -7,7 +7,7 @@ frame is M's own prediction as V decodes it, and in the environment. In a window
     python scripts/dream.py --logdir results/carracing --temperature 0.8 --output dream.gif
     python scripts/dream.py --logdir results/carracing --render human --drive keyboard
 
-The environment's settings are those of the run, if <logdir>/ctrl/best.json tells, or of a package of `export`.
+The environment is the run's, as <logdir>/ctrl/best.json or a package of `export` records it.
 
 {keys}
 """

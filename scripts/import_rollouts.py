@@ -2,7 +2,7 @@
 """Import episodes that others made (--source) as rollouts: one .npz file per episode.
 
 The source is a folder of .npz files, one per episode, sorted by their paths, or a Minari dataset. Frames are resized as
-those of the environment, actions are encoded, and numbers become float32; docs/sharing.md lists what is understood.
+the environment's frames are. Actions are encoded, and numbers become float32. docs/sharing.md lists what is understood.
 Without --shard, all shards are imported. A summary <shard>.json stands beside the files of each shard.
 """
 

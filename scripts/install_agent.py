@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Install the V, M and C of a package, or of a finished run, as those of this run.
+"""Install the V, M and C of a package, or of a finished run, as this run's.
 
 Writes vae/best.tar, mdrnn/best.tar and ctrl/best.tar below <logdir>, each with its summary (.json). With --controller
 start, C becomes ctrl/start.tar, where the search of train_controller.py can start.

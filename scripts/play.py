@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """Watch the trained agent in the environment, or drive yourself: in a window or as a film.
 
-Beside the environment are V's reconstruction of what V sees, and M's prediction of it from one step before.
+Beside the environment stand V's reconstruction of the frame and M's prediction of it, made one step before.
 
     python scripts/play.py --logdir results/carracing --output play.gif
     python scripts/play.py --logdir results/carracing --render human
     python scripts/play.py --logdir results/carracing --worst 3 --render human
 
-The agent acts as in the official test: an episode has the return that eval.json has for its seed. Without keys pressed,
-that is. The environment's settings are those of the run, if <logdir>/ctrl/best.json tells, or of a package of `export`.
+The agent acts as in the official test. While you press no key, an episode has the return that eval.json has for its
+seed. The environment is the run's, as <logdir>/ctrl/best.json or a package of `export` records it.
 
 {keys}
 """

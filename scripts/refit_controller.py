@@ -49,7 +49,7 @@ def main(args: Namespace) -> None:
     sizes = {"latent_size": cell.latents, "hidden_size": cell.hiddens, "action_size": cell.actions}
     shape = {"features": config.features, "hidden": config.hidden, "squash": saved["config"]["squash"]}
     path = refit_file(run.logdir)
-    # The environment steps of the agent count among those of the rollouts.
+    # The agent's environment steps are counted with the rollouts already.
     start = {"state_dict": controller.cpu().state_dict(), "config": sizes | shape, "env_steps": {}, **new_world.digests}
     save_checkpoint(path, start)
     summary = {"sha256": file_digest(path), "agent": file_digest(f"{args.agent}/ctrl/best.tar"), **fit._asdict()}

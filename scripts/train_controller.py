@@ -1,9 +1,12 @@
 #!/usr/bin/env python
 """Train C, the controller, in the environment: by CMA-ES, then by the evolution-strategies gradient of its return.
 
-Reads V and M from <logdir>, and from --start the C at which the search starts. Writes to <logdir>/ctrl: best.tar (the
-mean of the search distribution that did best on the validation tracks), best.json (its summary), history.csv (a row per
-generation), and checkpoint.tar (the state that a stopped run continues from).
+Reads V and M from <logdir>, and from --start the C at which the search starts. Writes to <logdir>/ctrl:
+
+    best.tar        the mean of the search distribution that did best on the validation tracks
+    best.json       its summary
+    history.csv     a row per generation
+    checkpoint.tar  the state that a stopped run continues from
 """
 
 from argparse import Namespace

@@ -1,5 +1,7 @@
-# The agent that drives in some rollouts: the files of its V, M and C without endings, or the digest of its package, whose
-# path must not count; and the user's own code of its V.
+# The agent that drives in some rollouts.
+#
+# For a run these are the files of its V, M and C, without endings. For a package it is the digest, because the path must
+# not count. The user's own code of the agent's V comes with it.
 
 # An earlier run must be finished. Within a chain, the iteration before makes the files, with the same V.
 if ITERATION:

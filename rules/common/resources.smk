@@ -16,8 +16,8 @@ FRAME_MB = frame_memory(CONFIG)
 LOADED_MB = loaded_memory(CONFIG)  # frames that V's training holds
 LATENTS_MB = latents_memory(CONFIG)
 
-# C's workers are processes of the job, or the ranks of an MPI job: a rank that asks and a rank for each worker, with a
-# core each, on any nodes.
+# C's workers are processes of the job, or the ranks of an MPI job. The first rank searches, and each other rank is a
+# worker. A rank has one core, on any node.
 MPI = CONFIG.ctrl.workers == "mpi"
 MPI_RESOURCES = {
     "mpi": "srun --kill-on-bad-exit=1" if shutil.which("srun") else "mpiexec",

@@ -19,7 +19,7 @@ class EarlierAgent:
         record: the digest of C's file, and the environment steps that the agent's training took.
 
     Raises:
-        UserError: a checkpoint is missing or damaged, or was made with other models than those beside it.
+        UserError: a checkpoint is missing or damaged, or was not made with the models in the same run.
     """
 
     def __init__(self, logdir: str) -> None:

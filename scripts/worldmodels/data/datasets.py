@@ -174,8 +174,8 @@ class ObservationDataset(RolloutDataset):
 def share_memory(files: list[str], memory_gb: float, num_test_files: int = 0) -> tuple[int, int]:
     """Share the memory between the training rollouts and the held-out ones.
 
-    The size of a rollout is that of the first one's frames. If not all fit, the held-out rollouts get at most half of
-    the memory, or what the training rollouts leave. If there are too few rollouts, none are held out, see split_files.
+    Each rollout counts with the size of the first one's frames. If not all fit, the held-out rollouts get at most half
+    of the memory, or what the training rollouts leave. If there are too few rollouts, none is held out: see split_files.
 
     Args:
         files: all rollouts.

@@ -25,7 +25,7 @@ ROLLOUT_KEYS = tuple(ROLLOUT_ARRAYS)
 def split_files(files: list, num_test_files: int, train: bool) -> list:
     """Return the training files, or the files that are held out: the last num_test_files.
 
-    If there are no more files than that, all of them are for training, none is held out, and a warning says so.
+    If num_test_files is not below the number of files, none is held out, and a warning says so.
 
     Args:
         files: all files, in order.
@@ -46,7 +46,7 @@ def split_files(files: list, num_test_files: int, train: bool) -> list:
 
 
 def check_split(number: int, num_test_files: int) -> None:
-    """Raise UserError if so many of the rollouts cannot be held out, which is a mistake in a configuration."""
+    """Raise UserError if the configuration holds out all rollouts, or more than there are."""
     if num_test_files >= number:
         raise UserError(
             f"num_test_files: expected fewer than the {number} rollouts that there are, found {num_test_files}"
@@ -131,7 +131,7 @@ def prefetch(load: Callable[[Any], Any], items: list) -> Iterator[Any]:
 
 
 def count_steps(files: list[str]) -> int:
-    """Return the environment steps that these rollouts cost: their own, and those of the training of their agents."""
+    """Return the environment steps that these rollouts cost: their own, and the training of the agents in them."""
     own = sum(len(read_npz(file, ("rewards",))["rewards"]) for file in files)
     agents = {}
     for path in {Path(file).with_name(Path(file).name.split("_")[0] + ".json") for file in files}:

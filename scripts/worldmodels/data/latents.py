@@ -38,8 +38,9 @@ def precompute_latents(
         identity: stamp of the code, V and the rollouts.
 
     Returns:
-        The arrays in the file: latents (N, latent_size) float32, which are V's mu; logsigmas (N, latent_size) float32;
-        actions (N, A), rewards (N,) and terminals (N,) float32; offsets (E,) int64, rows where the episodes start.
+        The arrays in the file, float32 but the last one: latents (N, latent_size), which are V's mu. logsigmas
+        (N, latent_size). actions (N, A), rewards (N,) and terminals (N,). offsets (E,) int64, the rows where the
+        episodes start.
 
     Raises:
         Interrupted: a signal came. The encoded episodes are saved.

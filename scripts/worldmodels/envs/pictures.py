@@ -26,8 +26,8 @@ class PictureError(Exception):
 def is_image(space: gym.Space) -> bool:
     """Return whether observations of this space are pictures.
 
-    Pictures have the shape (H, W, 3) or (H, W, 1), and values that are uint8, or floats in a Box from 0 to 1 or from 0
-    to 255. Pictures of uint8 may also have the shape (H, W).
+    Pictures have the shape (H, W, 3) or (H, W, 1). Their values are uint8, or floats in a Box from 0 to 1 or from 0 to
+    255. Pictures of uint8 may also have the shape (H, W).
     """
     if not isinstance(space, gym.spaces.Box):
         return False

@@ -101,8 +101,8 @@ def describe_object(value: Any) -> tuple[str, list[tuple[str, Any]]]:
     """Return a text for a value, and its members by their names if it is a container or an object.
 
     Returns:
-        The value itself as text if it is plain, the digest of an array, the state of a random generator, or the name of
-        the type; and pairs (name, member), such as ("[3]", ...) or (".speed", ...).
+        The text: a plain value itself, the digest of an array, the state of a random generator, or else the name of the
+        type. Then pairs (name, member), such as ("[3]", ...) or (".speed", ...).
     """
     kind = type(value).__qualname__
     if isinstance(value, PLAIN):

@@ -17,7 +17,7 @@ def call_on_side_stream(function: Callable, *inputs: torch.Tensor) -> Any:
 
 
 def capture_graph(function: Callable, *inputs: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
-    """Return a graph of function(*inputs), none of which has run yet, and the outputs.
+    """Return a graph of function(*inputs) and the outputs. Nothing of the graph has run yet.
 
     Raises:
         RuntimeError: the function waits for the GPU.

@@ -102,7 +102,7 @@ def load_agent(logdir: str, device: torch.device | str = "cpu") -> tuple[WorldMo
     """Load V and M, and C and its checkpoint, from <logdir> to this device.
 
     Raises:
-        UserError: a checkpoint is missing or damaged, or was trained with other models than those beside it.
+        UserError: a checkpoint is missing or damaged, or was not trained with the models in the same run.
     """
     world = load_world_model(logdir, device)
     path = f"{logdir}/ctrl/best.tar"

@@ -165,8 +165,8 @@ def play_episodes(
             time limit at the mean reward of those steps. 0: never.
         features: which tensors the policy gets, see ctrl.features.
         width: rows of every batch, where each lane keeps its own row. The last bits of an episode depend on the size of
-            the batch, so with a width they do not depend on how many other episodes are still played. 0: a row per
-            alive lane; on a GPU, which replays batches of one size, a row per lane.
+            the batch. A fixed width makes them independent of how many other episodes are still played. 0: a row per
+            alive lane. On a GPU, which replays batches of one size, 0 means a row per lane.
 
     Returns:
         returns (B,) float64 and lengths (B,) int64.

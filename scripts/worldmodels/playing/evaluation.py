@@ -118,7 +118,7 @@ def evaluate(
 ) -> Episodes:
     """Play one test episode per seed, in worker processes.
 
-    Finished episodes are saved in <logdir>/evaluate/checkpoint.tar, so that a stopped test goes on from there.
+    Finished episodes are saved in <logdir>/evaluate/checkpoint.tar, so that a stopped test continues from there.
 
     Args:
         logdir: the run that trained the agent.

@@ -14,7 +14,7 @@ class GraphedFunction:
 
     Args:
         function: takes and returns tensors on the device. Its outputs depend only on its inputs and on values that
-            never change. If it waits for the GPU, as a custom V may do, it cannot be captured and is called as it is.
+            never change. A function that waits for the GPU, as a custom V may do, is called without a graph.
         device: a GPU.
 
     Attributes:

@@ -116,8 +116,8 @@ class EnvConfig(Section):
     reuse: str = setting(
         "auto",
         "Whether an environment of gymnasium plays several episodes, with reset(seed=...) between them. "
-        "never: each episode gets a new environment. auto: always, unless the environment is built on Box2D or two "
-        "short episodes show that a reset does not forget the past. With Box2D this cannot be seen.",
+        "never: each episode gets a new environment. auto: never with Box2D, or if two short episodes show that a "
+        "reset keeps something of the past, else always.",
         choices=("auto", "always", "never"),
     )
     instances: int = setting(
@@ -184,7 +184,7 @@ class RolloutsConfig(Section):
         "Who chooses the actions. random: action_space.sample(). brownian: a random walk in the action space. "
         "ou: Ornstein-Uhlenbeck noise around ou_mean. agent: the trained agent of another run. "
         "mixture: each episode draws one of these policies. "
-        "Of discrete actions, brownian and ou take the one with the highest walk or noise.",
+        "With discrete actions, brownian and ou take the action whose walk or noise is highest.",
         choices=(*POLICY_NAMES, "mixture"),
     )
     env_name: str = elsewhere("CarRacing-v3", "env.id")
@@ -212,7 +212,8 @@ class RolloutsConfig(Section):
     )
     agent_noise: float = setting(
         0.5,
-        "Largest amount of ou's noise on the agent's actions. Each episode draws its own from 0 to this number.",
+        "Largest factor with which ou's noise is added to the agent's actions. Each episode draws its factor from 0 "
+        "to this number.",
         low=0.0,
     )
     gymnasium_share: float = setting(
@@ -259,7 +260,7 @@ class WMVAEConfig(Section):
     latent_size: int = setting(32, "Size of z.", low=1)
     device: str = elsewhere("auto", "device")
     train_batch_size: int = setting(
-        64, "Images per batch. The specification has 32; 64 trains a sixth more images per second on a CPU.", low=1
+        64, "Images per batch. The specification has 32. With 64, a CPU trains a sixth more images per second.", low=1
     )
     start: str = setting(
         "",
@@ -277,8 +278,8 @@ class WMVAEConfig(Section):
     learning_rate: float = setting(1e-3, "Learning rate of Adam.", above=0.0)
     beta: float = setting(
         1.0,
-        "Weight of the KL term. Choose less where pictures differ little. "
-        "latent_size / (3 * height * width), 0.0026 by default, would put both terms on one scale.",
+        "Weight of the KL term. Choose a smaller weight where pictures differ little. "
+        "latent_size / (3 * height * width), which is 0.0026 by default, puts both terms on one scale.",
         low=0.0,
     )
     logdir: str = elsewhere("results/carracing", "logdir")
@@ -290,7 +291,7 @@ class WMVAEConfig(Section):
     sample_interval: int = setting(5, "Epochs between sample images.", low=1, role=RUNTIME)
     memory_gb: float = setting(
         8.0,
-        "Most memory for frames, GB. More frames are streamed from disk, in another random order.",
+        "Most memory for frames, GB. If they do not fit, they are streamed from disk, in another random order.",
         above=0.0,
     )
     extra: dict = extra()
@@ -333,8 +334,8 @@ class WMMDNRNNConfig(Section):
     device: str = elsewhere("auto", "device")
     batch_size: int = setting(
         32,
-        "Sequences per batch. The specification has 16; 32 takes a fifth less time, and its loss after 6 epochs is "
-        "1.041 instead of 1.040.",
+        "Sequences per batch. The specification has 16. With 32, training takes a fifth less time, and the loss after "
+        "6 epochs is 1.041 instead of 1.040.",
         low=1,
     )
     seq_len: int = setting(32, "Steps per sequence.", low=2)
@@ -345,7 +346,7 @@ class WMMDNRNNConfig(Section):
         metavar="PATH",
     )
     num_epochs: int = setting(
-        30, "Most epochs. 0: M keeps its first weights, random ones or those of start.", low=0, role=BUDGET
+        30, "Most epochs. 0: M keeps its first weights, which are random, or the weights of start.", low=0, role=BUDGET
     )
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = setting(8, NUM_TEST_FILES, low=0)
@@ -407,8 +408,8 @@ class WMControllerConfig(Section):
     )
     sample_growth: int = setting(
         0,
-        "Environment steps after which each candidate plays one more episode, again and again, "
-        "so that rarely hard tracks count. 0: never.",
+        "Each time this number of environment steps is played, candidates play one more episode per generation. "
+        "So tracks that are rarely hard count, too. 0: never.",
         low=0,
     )
     common_tracks: bool = setting(True, "All candidates of a generation drive the same tracks (common random numbers).")
@@ -422,8 +423,7 @@ class WMControllerConfig(Section):
     start: str = setting(
         "",
         'Where the search starts. "": at parameters of 0. A file: at the C in this checkpoint (.tar). A folder or '
-        ".zip: at the C of the run with this logdir, or of this package. agent: at the C of rollouts.agent, refit to "
-        "the V and M of this run.",
+        ".zip: at the C of this run or package. agent: at the C of rollouts.agent, refit to the V and M of this run.",
         role=RUNTIME,
         metavar="PATH",
     )
@@ -452,7 +452,7 @@ class WMControllerConfig(Section):
     )
     average: float = setting(
         0.25,
-        "Share of the generations, the last ones, over which the mean of the distribution is averaged before it is "
+        "The mean of the distribution is averaged over the last generations, this share of them. The average is "
         "validated and saved. 0: the last mean alone.",
         low=0.0,
         high=1.0,
@@ -503,7 +503,9 @@ class EvaluateConfig(Section):
 
     section = "evaluate"
     num_episodes: int = setting(32, "Held-out tracks of the official test.", low=1)
-    shards: int = setting(1, "Jobs that share the test, for a cluster.", low=1, role=RUNTIME)
+    shards: int = setting(
+        1, "Jobs that share the test, for a cluster. Another number of jobs plays the test again.", low=1, role=RUNTIME
+    )
 
 
 SECTIONS = {

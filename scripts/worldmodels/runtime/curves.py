@@ -47,7 +47,7 @@ class Curves:
     Attributes:
         folder: <logdir>/tensorboard. None: no curves are wanted, and no method does anything.
         hparams: the configuration of the run, by section.key. Empty: a program that was started by hand.
-        scalars: returns the values of an epoch or generation, by the ends of their tags; see SCALARS.
+        scalars: returns the values of an epoch or generation, by the ends of their tags. See SCALARS.
         group: the beginning of the tags.
         file: the stage's event file.
         last: the last step of each curve in the stage's earlier files, by tag.
@@ -229,7 +229,7 @@ def vae_scalars(row: dict, previous: dict) -> Scalars:
 
 
 def mdrnn_scalars(row: dict, previous: dict) -> Scalars:
-    """Return the values of an epoch of M's training. Precision and recall are those of the endings in validation."""
+    """Return the values of an epoch of M's training. Precision and recall are about the endings in validation."""
     names = {"loss": "loss", "gmm": "latents", "bce": "terminal", "mse": "reward"}
     train = {f"{shown}_train": row[f"train_{name}"] for name, shown in names.items()}
     validation = {f"{shown}_validation": row[name] for name, shown in names.items()}

@@ -1,4 +1,4 @@
-"""Settings that a package fixes: those of a run that takes over its agent, and of a program that reads it.
+"""The settings that a package fixes, for a run that takes over its agent and for a program that reads it.
 
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
@@ -26,7 +26,7 @@ def adopt(section: str, given: dict, own: dict, package: str) -> dict[str, Any]:
     Args:
         section: the section's name.
         given: the values of the configuration; defaults may be left out.
-        own: the values of the package; those that it does not tell may be left out.
+        own: the values of the package. It may leave some out.
         package: its path, for the message.
 
     Raises:
@@ -45,7 +45,7 @@ def adopt(section: str, given: dict, own: dict, package: str) -> dict[str, Any]:
 
 
 def adopt_env(args: argparse.Namespace) -> None:
-    """Set the flags of the environment to those of the package in --logdir, if it is one.
+    """Set the flags of the environment as the package in --logdir has them. Any other --logdir changes nothing.
 
     Raises:
         UserError: the package is damaged, or a flag is neither the default nor the package's.

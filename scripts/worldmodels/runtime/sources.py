@@ -32,7 +32,7 @@ class Source:
 
     @property
     def is_minari(self) -> bool:
-        """Whether the episodes are those of a Minari dataset."""
+        """Whether the episodes come from a Minari dataset."""
         return not self.files
 
     def stamp(self, episodes: range) -> str:

@@ -79,8 +79,8 @@ def leaf_text(value: Any) -> Any:
     """Return a leaf of the tree as text, and a node or a list unchanged."""
     if isinstance(value, (ast.AST, list)):
         return value
-    # Whole numbers have base 16, which has no limit of digits. Text is ASCII, because the characters that Python prints
-    # as they are depend on its version of Unicode.
+    # Whole numbers have base 16, which has no limit of digits. Text is ASCII, because versions of Python differ in the
+    # characters that they escape.
     return hex(value) if type(value) is int else ascii(value)
 
 

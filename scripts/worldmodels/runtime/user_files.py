@@ -101,7 +101,7 @@ def code_files(root: str, entered: set[str]) -> Iterator[tuple[str, Path]]:
 
     Args:
         root: the folder.
-        entered: the real paths of folders that are not entered again; those of this call are added.
+        entered: the real paths of folders that are not entered again. This call adds its own.
     """
     for folder, subfolders, names in os.walk(root, followlinks=True):
         entered.add(os.path.realpath(folder))

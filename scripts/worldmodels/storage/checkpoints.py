@@ -82,7 +82,7 @@ def load_checkpoint(path: str | Path, keys: tuple[str, ...] = ()) -> dict:
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """Return what a checkpoint holds, see `load_checkpoint`. Errors are those of the libraries."""
+    """Return what a checkpoint holds, see `load_checkpoint`. The libraries' own errors pass."""
     if packaged := packaged_stage(path):
         package, stage = packaged
         return from_safetensors(package.read(weights_file(stage)))

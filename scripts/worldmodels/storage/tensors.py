@@ -39,7 +39,7 @@ def is_group(value: Any) -> bool:
 def from_safetensors(data: bytes) -> dict:
     """Return the checkpoint in the bytes of a .safetensors file, its tensors on the CPU.
 
-    Those of another program have no header of ours: all tensors are then the state_dict.
+    A file of another program has no header of ours. All its tensors are then the state_dict.
 
     Raises:
         ValueError: the bytes are damaged. So does safetensors with an error of its own.

@@ -1,4 +1,4 @@
-"""The trainings of V, M and C, and what those of V and M share: the epoch loop and early stopping.
+"""The trainings of V, M and C. V and M share the epoch loop and early stopping.
 
 Networks and losses belong to models/, searches to search/.
 """

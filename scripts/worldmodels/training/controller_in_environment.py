@@ -24,7 +24,7 @@ def train_controller_in_environment(
         cores: to use at most, beside config.max_workers.
 
     Returns:
-        What best.tar holds, see train_controller. Its env_steps include those of C's training.
+        What best.tar holds, see train_controller. Its env_steps include the steps of C's training.
 
     Raises:
         UserError: a model is missing or damaged, or the settings do not suit the environment, the device or the memory.

@@ -16,7 +16,7 @@ Step = Callable[..., dict[str, torch.Tensor]]  # takes tensors, steps the optimi
 class GraphedStep:
     """A training step that the GPU replays as one graph.
 
-    The first calls are not replayed. Nor are calls with inputs of other shapes than those of the first call, such as an
+    The first calls are not replayed. Nor are calls whose inputs have other shapes than in the first call, such as an
     epoch's last batch. The losses that a call returns are overwritten by the next call.
 
     Args:

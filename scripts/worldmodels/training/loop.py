@@ -40,8 +40,8 @@ class TrainingLoop:
     """A model in training: optimizer, schedule, early stopping, history and the best weights so far.
 
     The state is one file. It is saved after every epoch, every few minutes within an epoch, and when a signal asks the
-    program to stop. Training continues from it exactly: data order and noise of an epoch come from the run's seed and
-    the epoch's number, and a state saved within an epoch holds the states of torch's generators.
+    program to stop. Training continues from it exactly. Data order and noise of an epoch come from the run's seed and
+    the epoch's number. A state that is saved within an epoch holds the states of torch's generators.
 
     Attributes:
         history: a row per finished epoch.
@@ -110,7 +110,7 @@ class TrainingLoop:
         save_checkpoint(self.path, state)
 
     def check_finite(self, loss: float) -> None:
-        """Raise UserError if the training has diverged; the last saved state stays as it is."""
+        """Raise UserError if the training has diverged. The last saved state is kept."""
         if not math.isfinite(loss):
             raise UserError(
                 f"{self.path}: the loss became {loss} in epoch {self.epoch + 1}; the state saved before is kept. "
@@ -158,7 +158,7 @@ class TrainingLoop:
         return {name: total / count for name, total in sums.items()} | {"count": count}
 
     def begin_epoch(self, seed: int) -> tuple[int, dict[str, float]]:
-        """Seed torch's generators, or restore those of an interrupted epoch.
+        """Seed torch's generators, or restore their states in an interrupted epoch.
 
         Returns:
             The number of batches learnt so far, and the sums of their losses.

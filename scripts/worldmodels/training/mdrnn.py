@@ -54,13 +54,13 @@ def train_mdrnn(
         load_weights(mdrnn, config.start, "mdrnn.start")
     optimizer = torch.optim.RMSprop(mdrnn.parameters(), lr=config.learning_rate, alpha=0.9)
     loop = TrainingLoop(Path(config.logdir) / "mdrnn" / "checkpoint.tar", identity, mdrnn, optimizer, config)
-    # Where rewards are large (100 for a landing) they would outweigh all latents; small ones weigh as they are.
+    # Large rewards, such as 100 for a landing, would outweigh all latents. Small rewards are not scaled.
     reward_scale = max(1.0, train.reward_scale)
     rows = train.rows_per_batch(config.batch_size)
     learner = MDRNNLearner(mdrnn, optimizer, config, device, vae, reward_scale, rows)
     num_batches = train.num_batches(config.batch_size)  # once: where not all files fit the memory, counting loads some
 
-    if not config.num_epochs:  # the experiment with a random M, or the weights of config.start as they are
+    if not config.num_epochs:  # M stays random, or keeps the weights of config.start
         loop.keep_weights(validate(learner, test, seed)[0]["loss"])
     while not loop.over:
         epoch = loop.epoch + 1

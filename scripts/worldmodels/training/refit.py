@@ -2,7 +2,7 @@
 
 A new V and M describe the same frames by other z and h, so the weights of the earlier C mean nothing there. Ridge
 regression finds the weights with which a C on the new z and h answers as the earlier agent did, step by step along
-rollouts. Layers behind the first hidden layer stay as they are.
+rollouts. Layers behind the first hidden layer keep their weights.
 """
 
 from collections.abc import Sequence
@@ -171,7 +171,7 @@ def collect_inputs(agent: Agent, episodes: Sequence[dict[str, np.ndarray]]) -> t
     """Return what an agent's controller sees in some episodes, (steps of all episodes, inputs of the controller).
 
     Args:
-        agent: its M follows the actions in the episodes, not those of its controller.
+        agent: its M follows the actions in the episodes, whatever its controller would have done.
         episodes: as read_rollout returns them.
     """
     world, controller = agent.world, agent.controller

@@ -197,7 +197,7 @@ class SearchLoop:
         return Validation(float(returns.mean()), std, int(lengths.sum()))
 
     def record_validation(self, generation: int, validation: Validation, mean: np.ndarray) -> None:
-        """Record the validation of a generation's mean, and keep the mean if it is the best so far.
+        """Record the validation of the mean after a generation, and keep the mean if it is the best so far.
 
         The history has no row of generation 0, which is the start of the search.
         """

@@ -36,7 +36,7 @@ class TrackSampler:
         return [*hard, *self.fresh(generation, 0, episodes)[len(hard) :]] * self.config.pop_size
 
     def fresh(self, generation: int, candidate: int, episodes: int) -> list[int]:
-        """Return new tracks; those of candidate 0 are the common ones."""
+        """Return new tracks. Candidate 0 has the common tracks."""
         return [
             seeding.track_seed(self.seed, "training", generation, candidate, episode) for episode in range(episodes)
         ]

@@ -57,7 +57,7 @@ def train_vae(files: list[str], config: WMVAEConfig, seed: int, identity: str, d
     learner = VAELearner(vae, optimizer, config.beta, device)
     num_batches = count_batches(train, config)  # once: where not all files fit the memory, counting loads some
 
-    if not config.num_epochs:  # the weights of config.start as they are
+    if not config.num_epochs:  # V keeps the weights of config.start
         row = validate(learner, test, seed)
         loop.keep_weights(row["mse"] + config.beta * row["kl"])
     while not loop.over:

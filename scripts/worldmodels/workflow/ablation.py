@@ -1,4 +1,4 @@
-"""The ablation: variants of a run that tell what V alone, a hidden layer, M and M's training are worth to C."""
+"""The ablation: variants of a run that show how much a hidden layer, M and M's training add to C."""
 
 import dataclasses
 import types

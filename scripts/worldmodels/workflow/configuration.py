@@ -37,13 +37,14 @@ def load(workflow: Any, config: dict, is_module: bool) -> tuple[types.SimpleName
     Args:
         workflow: Snakemake's object of this name.
         config: Snakemake's object of this name. The values of the command line are replaced by what YAML reads there.
-        is_module: whether `config` is inherited from the main workflow. It is then taken as it is.
+        is_module: whether `config` is inherited from the main workflow. Then its values are not read again.
 
     Returns:
-        The checked configuration (runtime.loading.load_config), of iteration 0 where there are iterations, with the
-        agent that the run takes over as `.agent` and its `.agent_digest`, "" for none; the seeds of a sweep, [] for
-        none; the temperatures of the dreams in which `snakemake temperatures` trains C; and the number of iterations,
-        0 for none.
+        - The checked configuration (runtime.loading.load_config). Where there are iterations, it is iteration 0's. It
+          also has the agent that the run takes over, `.agent`, and its `.agent_digest`. Both are "" for none.
+        - The seeds of a sweep, [] for none.
+        - The temperatures of the dreams in which `snakemake temperatures` trains C.
+        - The number of iterations, 0 for none.
     """
     with one_line_errors():
         if not is_module:

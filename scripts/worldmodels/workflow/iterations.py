@@ -56,7 +56,7 @@ def first_rollouts(config: dict) -> dict:
 def later_rollouts(config: dict) -> dict:
     """Return what the rollouts of later iterations change: the agent drives in AGENT_SHARE of them, if in none so far.
 
-    Episodes that others made are those of iteration 0 alone.
+    Only iteration 0 learns from episodes that others made.
 
     Raises:
         UserError: the sections env and rollouts are wrong.

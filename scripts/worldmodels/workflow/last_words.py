@@ -88,7 +88,7 @@ def report_errors(logdir: str, runs: Iterable[str], started: float) -> None:
 
 
 def folders_with_logs(logdir: str, runs: Iterable[str]) -> list[str]:
-    """Return the folders of a workflow that may have logs: its own, those of its runs and seeds, and their variants."""
+    """Return the folders of a workflow that may have logs: its own, its runs and seeds, and their variants."""
     folders = {logdir: None}  # in this order
     for run in runs:
         folders |= dict.fromkeys(str(path) for path in [Path(run).parent, Path(run)] if path.is_relative_to(logdir))

@@ -31,7 +31,8 @@ class Product(NamedTuple):
 def summary_beside(path: Path) -> Path:
     """Return the summary of a product.
 
-    An episode's is its shard's, that of weights and history is best.json, every other one has the product's name.
+    An episode has the summary of its shard. Weights and history have best.json. Every other summary has the name of its
+    product.
     """
     if re.fullmatch(r"\d{5}_\d{4}\.npz", path.name):
         return path.with_name(f"{path.name.split('_')[0]}.json")
@@ -60,7 +61,7 @@ def content_digest(path: Path) -> str | None:
 
 @cache
 def read_origin(summary: Path) -> dict | None:
-    """Return what the summary says of its origin; None if nothing, as those of earlier versions."""
+    """Return what the summary says of its origin; None if nothing, as summaries of early versions do."""
     try:
         origin = json.loads(summary.read_text(encoding="utf-8")).get("origin")
     except (OSError, ValueError, AttributeError):
