@@ -175,7 +175,7 @@ def share_memory(files: list[str], memory_gb: float, num_test_files: int = 0) ->
     """Share the memory between the training rollouts and the held-out ones.
 
     Each rollout counts with the size of the first one's frames. If not all fit, the held-out rollouts get at most half
-    of the memory, or what the training rollouts leave. If there are too few rollouts, none is held out: see split_files.
+    of the memory, or what the training rollouts leave. If there are too few rollouts, none is held out (split_files).
 
     Args:
         files: all rollouts.

@@ -111,7 +111,7 @@ REQUIRED = {
 OF_FULL_MATRIX = ("CMA_const_trace", "CMA_diagonal_decoding", "conditioncov_alleviate", "updatecovwait")
 BUDGETS = "training ends by ctrl.num_generations, ctrl.max_env_steps and ctrl.target_return"
 BOUNDED = "the ascent (ctrl.ascent_after) would leave the bounds"
-COORDINATES = "C's parameters are searched as they are; set ctrl.sigma0 for the width of the search"
+COORDINATES = "C's parameters are searched without a change of coordinates; set ctrl.sigma0 for the width of the search"
 MESSAGES = "the workflow writes its own log and history.csv; see ctrl.display"
 OBJECT = "it is a Python object, which a configuration cannot hold"
 SIZE = "set ctrl.pop_size"
@@ -164,7 +164,7 @@ def check_cma(options: dict, pop_size: int) -> None:
         check_option(name, value)
         check_required_option(name, options)
     if "CMA_mirrormethod" in options and "CMA_mirrors" not in options:
-        raise UserError("ctrl.cma: CMA_mirrormethod: expected CMA_mirrors beside it, found none; alone it does nothing")
+        raise UserError("ctrl.cma: CMA_mirrormethod: expected CMA_mirrors with it, found none; alone it does nothing")
     if options.get("CMA_diagonal") is True:
         for name in OF_FULL_MATRIX:
             if name in options:
@@ -192,4 +192,4 @@ def check_required_option(name: str, options: dict) -> None:
     required, value = REQUIRED[name]
     if options.get(required) != value:
         text = "true" if value is True else value
-        raise UserError(f"ctrl.cma: {name}: expected {required}: {text} beside it, found none; alone it does nothing")
+        raise UserError(f"ctrl.cma: {name}: expected {required}: {text} with it, found none; alone it does nothing")

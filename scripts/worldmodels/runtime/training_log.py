@@ -60,7 +60,7 @@ def log_covariance(parameters: int) -> None:
     """Log how large the covariance matrix is, if it is large, and how to do without it."""
     if parameters > MANY_PARAMETERS:
         log.info(
-            "ctrl: %d parameters have a covariance matrix of %.1f GB; ctrl.cma: {CMA_diagonal: true} does without",
+            "ctrl: the covariance matrix of %d parameters takes %.1f GB; ctrl.cma: {CMA_diagonal: true} avoids it",
             parameters, 8e-9 * parameters**2,
         )  # fmt: skip
 
@@ -68,6 +68,6 @@ def log_covariance(parameters: int) -> None:
 def log_core_share(processes: int, cores: int) -> None:
     """Log that there are more cores than pieces of a generation."""
     log.info(
-        "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes makes it more",
+        "ctrl: a generation has work for %d processes, each of %d cores; a lower ctrl.lanes gives more processes",
         processes, cores,
     )  # fmt: skip

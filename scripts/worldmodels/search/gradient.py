@@ -12,8 +12,8 @@ class EvolutionStrategiesGradient(Search):
 
         rate * sigma / pop_size * sum_i (R_i - mean(R)) / s * z_i
 
-    where R_i is the fitness of candidate i, and s is the standard deviation of the fitness within a generation,
-    averaged over all generations so far.
+    R_i is the fitness of candidate i. s is the standard deviation of the fitness within a generation, averaged over all
+    generations so far.
 
     CMA-ES uses only the ranks of the candidates. Among candidates that finish a lap the fastest ranks first, so its
     mean drifts toward fast, crash-prone driving. Here a crash counts as much as the return that it loses.

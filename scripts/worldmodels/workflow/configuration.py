@@ -91,7 +91,7 @@ def inherit(config: dict, changes: dict) -> dict:
     """Return the configuration of a module: this workflow's with changes.
 
     Args:
-        config: Snakemake's object of this name. It stays as it is.
+        config: Snakemake's object of this name. It is not changed.
         changes: as in config.yaml, only the keys that differ.
     """
     return changed(config, {**changes, "inherited": True})

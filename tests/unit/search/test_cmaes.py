@@ -134,8 +134,8 @@ def test_saved_mean_is_the_one_that_pycma_evaluates():
         ({"verb_log": 1}, "verb_log is not taken: the workflow writes its own log"),
         ({"popsize": 4}, "popsize is not taken: set ctrl.pop_size"),
         ({"CMA_mu": 5}, "CMA_mu: expected at most half of ctrl.pop_size, 4, found 5"),
-        ({"CSA_dampfac": 2.0}, "CSA_dampfac: expected AdaptSigma: CSA beside it, found none"),
-        ({"CMA_mirrormethod": 0}, "CMA_mirrormethod: expected CMA_mirrors beside it"),
+        ({"CSA_dampfac": 2.0}, "CSA_dampfac: expected AdaptSigma: CSA with it, found none"),
+        ({"CMA_mirrormethod": 0}, "CMA_mirrormethod: expected CMA_mirrors with it"),
         ({"CMA_diagonal": True, "updatecovwait": 3}, "updatecovwait: expected a full covariance matrix"),
     ],
 )
