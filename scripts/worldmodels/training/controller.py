@@ -54,10 +54,10 @@ def train_controller(
         identity: stamp of the configuration, code and models; a saved state with another stamp is not continued.
 
     Returns:
-        What best.tar holds, and the steps of all episodes of this training. best.tar holds state_dict, the best validated
-        mean. reward and reward_std are the mean and the standard deviation of its validation, and epoch is its
-        generation. config has all settings, and vae and mdrnn are the digests of V's and M's files. env_steps are the
-        environment steps before this training.
+        What best.tar holds, and the steps of all episodes of this training. best.tar holds state_dict, the best
+        validated mean. reward and reward_std are the mean and the standard deviation of its validation, epoch its generation.
+        config has all settings. vae and mdrnn are the digests of V's and M's files. env_steps are the environment steps
+        before this training.
 
     Raises:
         Interrupted: a signal came; the state is saved.
