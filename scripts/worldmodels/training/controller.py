@@ -55,9 +55,9 @@ def train_controller(
 
     Returns:
         What best.tar holds, and the steps of all episodes of this training. best.tar holds state_dict, the best
-        validated mean. reward and reward_std are the mean and the standard deviation of its validation, epoch its generation.
-        config has all settings. vae and mdrnn are the digests of V's and M's files. env_steps are the environment steps
-        before this training.
+        validated mean. reward and reward_std are the mean and the standard deviation of its validation. epoch is its
+        generation. config has all settings. vae and mdrnn are the digests of V's and M's files. env_steps are the
+        environment steps before this training.
 
     Raises:
         Interrupted: a signal came; the state is saved.
