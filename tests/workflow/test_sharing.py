@@ -211,6 +211,14 @@ BAD_PACKAGES = {
         lambda p, t: repack(p, t, config__json=b'{"model_type": "bert"}'),
         "x.zip: expected a package of `snakemake export`, found no config.json of one",
     ),
+    "no env.id": (
+        lambda p, t: repack(p, t, config__json=config_of(p, env={"frame_skip": 1})),
+        "x.zip: expected a config.json with env.id, found none; the package was edited",
+    ),
+    "a model that is no mapping": (
+        lambda p, t: repack(p, t, config__json=config_of(p, models={"vae": 1})),
+        "x.zip: expected a config.json with models.vae.config.model, found none; the package was edited",
+    ),
     "a file less": (lambda p, t: repack(p, t, mdrnn__safetensors=None), "x.zip: expected a package with the file"),
     "another digest": (
         lambda p, t: repack(p, t, ctrl__safetensors=b"other"),

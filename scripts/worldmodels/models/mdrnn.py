@@ -233,10 +233,19 @@ def sum_prediction_losses(
     return sums | {"valid": valid.sum(), "steps": inside.sum()}
 
 
-def mean_losses(sums: dict, latent_size: int, include_reward: bool) -> dict:
-    """Return gmm, bce, mse and loss, as get_loss does, from the sums of sum_losses over one or more batches."""
+def mean_losses(sums: dict, latent_size: int, include_reward: bool, terminal_weight: float = 1.0) -> dict:
+    """Return gmm, bce, mse and loss, as get_loss does, from the sums of sum_losses over one or more batches.
+
+    Args:
+        terminal_weight: see total_loss. bce is returned without it.
+    """
     means = {"gmm": sums["gmm"] / sums["valid"], "bce": sums["bce"] / sums["steps"], "mse": sums["mse"] / sums["steps"]}
-    return means | {"loss": sum(means.values()) / loss_scale(latent_size, include_reward)}
+    return means | {"loss": total_loss(means, terminal_weight) / loss_scale(latent_size, include_reward)}
+
+
+def total_loss(losses: dict, terminal_weight: float = 1.0) -> torch.Tensor | float:
+    """Return the sum of gmm, bce and mse, with bce multiplied by terminal_weight (mdrnn.terminal_weight)."""
+    return losses["gmm"] + terminal_weight * losses["bce"] + losses["mse"]
 
 
 def loss_scale(latent_size: int, include_reward: bool) -> int:

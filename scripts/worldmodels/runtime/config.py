@@ -355,6 +355,12 @@ class WMMDNRNNConfig(Section):
     logdir: str = elsewhere("results/carracing", "logdir")
     noreload: bool = setting(False, NORELOAD, role=RUNTIME)
     include_reward: bool = setting(True, "Learn to predict the reward.")
+    terminal_weight: float = setting(
+        1.0,
+        "Weight of the terminal's loss. Endings are rare, so this loss is small beside that of the latents. A larger "
+        "weight makes M see endings come. The predicted probability stays that of the data. See docs/dreams.md.",
+        low=0.0,
+    )
     scheduler_patience: int = setting(5, SCHEDULER_PATIENCE, low=0)
     scheduler_factor: float = setting(0.5, SCHEDULER_FACTOR, above=0.0, high=0.999)
     early_stopping_patience: int = setting(30, EARLY_STOPPING_PATIENCE, low=1)

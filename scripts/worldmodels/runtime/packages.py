@@ -18,7 +18,6 @@ from worldmodels.runtime.errors import UserError
 
 FORMAT = "worldmodels-agent"
 STAGES = ("vae", "mdrnn", "ctrl")
-KEYS = ("format", "env", "settings", "models", "files")
 
 
 def weights_file(stage: str) -> str:
@@ -71,12 +70,26 @@ def find_package(path: str | Path) -> Package | None:
         return None
     try:
         config = json.loads(content or b"")
-        is_package = config["format"] == FORMAT and not set(KEYS) - set(config)
-    except (ValueError, KeyError, TypeError):
-        is_package = False
-    if not is_package:
+    except ValueError:
+        config = None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UserError(f"{path}: expected a package of `snakemake export`, found no config.json of one")
+    if missing := missing_entry(config):
+        raise UserError(f"{path}: expected a config.json with {missing}, found none; the package was edited")
     return Package(path, config)
+
+
+def missing_entry(config: dict) -> str:
+    """Return the first entry that a package's config.json lacks, as "env.id"; empty if it has all."""
+    kinds = {"settings": dict, "files": dict, "env.id": str, "models.vae.config.model": str}
+    kinds |= {f"models.{stage}.config": dict for stage in STAGES}
+    for entry, kind in kinds.items():
+        value = config
+        for key in entry.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            return entry
+    return ""
 
 
 def read_member(path: Path, name: str) -> bytes | None:

@@ -10,7 +10,7 @@ from worldmodels.data.sequences import LatentSequenceDataset, SequenceDataset
 from worldmodels.envs import seeding
 from worldmodels.models.encoding import encode
 from worldmodels.models.load_weights import load_weights
-from worldmodels.models.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses, sum_prediction_losses
+from worldmodels.models.mdrnn import MDRNN, loss_scale, mean_losses, sum_losses, sum_prediction_losses, total_loss
 from worldmodels.models.precision import has_bfloat16
 from worldmodels.models.vae import VAE
 from worldmodels.runtime import interrupts
@@ -138,13 +138,13 @@ class MDRNNLearner:
 
     def mean_losses(self, sums: dict[str, float]) -> dict[str, float]:
         """Return gmm, bce, mse and loss from the sums over some batches."""
-        return mean_losses(sums, self.mdrnn.latents, self.config.include_reward)
+        return mean_losses(sums, self.mdrnn.latents, self.config.include_reward, self.config.terminal_weight)
 
     def step(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Move the weights by the gradient of the losses per row; return the summed losses."""
         sums = self.sum_losses(*tensors)
         self.optimizer.zero_grad(set_to_none=True)
-        ((sums["gmm"] + sums["bce"] + sums["mse"]) / self.divisor).backward()
+        (total_loss(sums, self.config.terminal_weight) / self.divisor).backward()
         nn.utils.clip_grad_norm_(self.mdrnn.parameters(), self.config.grad_clip)
         self.optimizer.step()
         return {name: loss.detach() for name, loss in sums.items()}

@@ -114,3 +114,23 @@ def test_means_of_an_epoch_weigh_every_row_the_same(tmp_path, float32):
     m.load_state_dict(train_on(data, tmp_path / "0", num_epochs=0)["best"]["state_dict"])
     whole = get_loss(m, **data.gather(data.sequences), reward_scale=1.0)
     assert whole["loss"].item() == pytest.approx(rows[0]["loss"], rel=1e-3)
+
+
+def test_the_terminal_weight_multiplies_the_gradient_of_the_terminals_loss_and_no_reported_loss(float32):
+    data = {**random_batch(), "padding": torch.zeros(6, 2)}
+    data["valid"] = 1 - data["padding"]
+    start, steps, losses = MDRNN(*SIZES), [], []
+    for weight in (0.0, 1.0, 20.0):
+        m = MDRNN(*SIZES)
+        m.load_state_dict(start.state_dict())
+        config = WMMDNRNNConfig(grad_clip=1e6, terminal_weight=weight)
+        learner = MDRNNLearner(m, torch.optim.SGD(m.parameters(), lr=1.0), config, CPU, None, 1.0, rows=12.0)
+        losses.append(learner.mean_losses(learner.sum_losses(*learner.tensors(data))))
+        learner.learn(data)
+        vectors = (torch.nn.utils.parameters_to_vector(network.parameters()) for network in (m, start))
+        steps.append(torch.sub(*vectors).detach())
+    terminal_step = steps[1] - steps[0]
+    assert terminal_step.norm() > 0.001
+    torch.testing.assert_close(steps[2], steps[0] + 20 * terminal_step, rtol=1e-3, atol=1e-5)
+    assert losses[0]["bce"] == losses[1]["bce"] == losses[2]["bce"]
+    torch.testing.assert_close(losses[2]["loss"] - losses[1]["loss"], 19 * losses[1]["bce"] / 34)
