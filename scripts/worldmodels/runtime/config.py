@@ -164,7 +164,7 @@ class RolloutsConfig(Section):
     num_rollouts: int = setting(
         128, "Number of episodes that V and M learn from. With source: at most this number.", low=1, role=COUNT
     )
-    shard_size: int = setting(32, "Episodes per job. The last job collects the rest of num_rollouts.", low=1)
+    shard_size: int = setting(16, "Episodes per job. The last job collects the rest of num_rollouts.", low=1)
     seq_len: int = setting(1000, "Longest episode, steps.", low=2)
     source: str = setting(
         "",
