@@ -42,6 +42,7 @@ UNTRIED = {
     "python3.11": "makes an environment, as `make .venv/run` does",
     "squeue": "needs SLURM: tests/cluster",
     "ssh": "needs another machine",
+    "tmux": "waits for a person",
     "tensorboard": "serves until it is stopped",
     "wandb": "needs an account",
 }
@@ -280,7 +281,7 @@ def snakemake_flags() -> list[list[str]]:
     found = [["--profile", "profiles/slurm"]]
     for line in LINES:
         for program, *flags in split(line):
-            if program != "snakemake" or "mine.yaml" in flags:
+            if program != "snakemake" or {"mine.yaml", "short.yaml"} & {*flags}:
                 continue
             own = flags[: flags.index("--")] if "--" in flags else flags
             args, others = parser.parse_known_args(own)

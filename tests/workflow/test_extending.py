@@ -14,7 +14,7 @@ from helpers.sharing import fill_once
 PAGE = (ROOT / "docs/extending.md").read_text()
 FILES = dict(re.findall(r"```\w+ title=(\S+)\n(.*?)```", PAGE, re.S))
 COMMANDS = re.findall(r"```sh\nsnakemake (.*?)\n```", PAGE)
-ABLATION = COMMANDS[0].replace("--configfile", "ablation --configfile")
+ABLATION = f"{COMMANDS[0]} -- ablation"
 # What of the chain an example runs again, after a run without changes.
 AGAIN = {
     "vae={model: 'my_vae:DenseVAE'}": {"train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate"},
@@ -57,7 +57,7 @@ def chain(jobs: dict[str, int]) -> set[str]:
 
 
 def test_the_page_has_its_examples():
-    assert set(FILES) == {"my_env.py", "mine.yaml", "my_vae.py"}
+    assert set(FILES) == {"my_env.py", "mine.yaml", "my_vae.py", "short.yaml", "crop.py"}
     assert [changes(c) for c in COMMANDS if changes(c)] == list(AGAIN)
     assert [c for c in COMMANDS if not changes(c)] == [COMMANDS[0], ABLATION]
 
@@ -65,7 +65,20 @@ def test_the_page_has_its_examples():
 def test_any_gymnasium_environment_is_one_line(tmp_path):
     command = re.search(r"\n    snakemake (.*)", PAGE)[1]
     jobs = planned(run_snakemake("-n", *flags(command), cwd=tmp_path).stdout)
-    assert jobs["collect_rollouts"] == 4 and jobs["evaluate"] == 1
+    assert jobs["collect_rollouts"] == 8 and jobs["evaluate"] == 1
+
+
+def test_four_short_episodes(tmp_path):
+    (tmp_path / "short.yaml").write_text(FILES["short.yaml"])
+    command = re.search(r"\n    snakemake (.*short.yaml.*)", PAGE)[1]
+    jobs = planned(run_snakemake(*flags(command), cwd=tmp_path).stdout)
+    assert jobs["collect_rollouts"] == 2 and len(list((tmp_path / "results/pendulum/rollouts").glob("*.npz"))) == 4
+
+
+def test_the_crop_is_seen(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(FILES["crop.py"], {})
+    assert capsys.readouterr().out == "(400, 600, 3)\n" and (tmp_path / "seen.png").exists()
 
 
 def test_the_environment(finished):
@@ -125,7 +138,7 @@ def test_the_ablation(folder):
     trained = json.loads((result / "random_m/mdrnn/best.json").read_text())
     assert trained["epoch"] == 0 and trained["history"] == []
     assert planned(run_snakemake("-n", *command, cwd=folder).stdout) == {}
-    more = [*command, "--config", "mdrnn={num_epochs: 3}"]
+    more = [*flags(COMMANDS[0]), "--config", "mdrnn={num_epochs: 3}", "--", "ablation"]
     jobs = planned(run_snakemake("-n", *more, cwd=folder).stdout)
     assert (
         jobs["train_mdrnn"] == jobs["train_controller"] == 1

@@ -82,10 +82,11 @@ class EnvConfig(Section):
     )
     height: int = setting(
         64,
-        "Height of the frames that V sees, pixels. ConvVAE takes 32, 40, 48, 56, 64, 80, 96, 112, 128, ...",
+        "Height of the frames that V sees, pixels. ConvVAE takes two multiples of 16 that are both at least 64, or "
+        "else two multiples of 8 that are both at least 32.",
         low=1,
     )
-    width: int = setting(64, "Width of the frames that V sees, pixels. ConvVAE takes the same sizes.", low=1)
+    width: int = setting(64, "Width of the frames that V sees, pixels. See height.", low=1)
     crop: list[int] = setting(
         [],
         "Pixels that are cut off the environment's pictures before they are resized: [top, bottom, left, right]. "
@@ -94,10 +95,16 @@ class EnvConfig(Section):
     )
     grey: bool = setting(False, "Frames in grey: one channel instead of three.")
     frame_skip: int = setting(
-        1, "How many steps of the environment an action lasts. The workflow counts each action as one step.", low=1
+        1,
+        "How many steps of the environment an action lasts. The workflow counts each action as one step, except in "
+        "max_episode_steps.",
+        low=1,
     )
     max_episode_steps: int = setting(
-        0, "Longest episode, in steps of the environment. 0: as the environment is registered.", low=0
+        0,
+        "Longest episode, in the environment's own steps, of which an action takes frame_skip. "
+        "0: as the environment is registered.",
+        low=0,
     )
     frames: str = setting(
         "auto",
@@ -165,7 +172,7 @@ class RolloutsConfig(Section):
         128, "Number of episodes that V and M learn from. With source: at most this number.", low=1, role=COUNT
     )
     shard_size: int = setting(16, "Episodes per job. The last job collects the rest of num_rollouts.", low=1)
-    seq_len: int = setting(1000, "Longest episode, steps.", low=2)
+    seq_len: int = setting(1000, "Longest episode, actions.", low=2)
     source: str = setting(
         "",
         "Folder of episodes that others made, to learn from instead of collecting: .npz files, or a Minari dataset. "
@@ -338,7 +345,7 @@ class WMMDNRNNConfig(Section):
         "6 epochs is 1.041 instead of 1.040.",
         low=1,
     )
-    seq_len: int = setting(32, "Steps per sequence.", low=2)
+    seq_len: int = setting(32, "Actions per sequence, at most rollouts.seq_len.", low=2)
     start: str = setting(
         "",
         "Where training starts, as vae.start: at random weights, or at the M of a checkpoint, run or package.",
@@ -429,7 +436,8 @@ class WMControllerConfig(Section):
     start: str = setting(
         "",
         'Where the search starts. "": at parameters of 0. A file: at the C in this checkpoint (.tar). A folder or '
-        ".zip: at the C of this run or package. agent: at the C of rollouts.agent, refit to the V and M of this run.",
+        ".zip: at the C of this run or package. agent: at the C of rollouts.agent, refit to the V and M of this run. "
+        "With the top-level key agent: at the C of that agent, whose V and M the run has, too, so nothing is refit.",
         role=RUNTIME,
         metavar="PATH",
     )
@@ -465,7 +473,9 @@ class WMControllerConfig(Section):
     )
     validation_interval: int = setting(4, "Generations between validations of the mean.", low=1)
     validation_episodes: int = setting(16, "Tracks of each validation, always the same.", low=1)
-    time_limit: int = suited({"CarRacing-v3": 1000}, 0, "Longest episode, steps. 0: as the environment has it.", low=0)
+    time_limit: int = suited(
+        {"CarRacing-v3": 1000}, 0, "Longest episode, actions. 0: as the environment has it.", low=0
+    )
     stall_limit: int = suited(
         {"CarRacing-v3": 30},
         0,
@@ -475,7 +485,8 @@ class WMControllerConfig(Section):
     )
     lanes: int = setting(
         0,
-        "Episodes that a worker steps side by side as one batch. A worker gets at least this many episodes. "
+        "Episodes that a worker steps side by side as one batch. A worker gets at least this many episodes. Another "
+        "number changes C, so choose it before the first run. "
         "0: 16 in the environment, 64 in dreams.",
         low=0,
     )

@@ -203,8 +203,8 @@ def check_frame_size(env: EnvConfig) -> None:
         size = getattr(env, name)
         if size < least or size % step:
             raise UserError(
-                f"env.{name}: expected 32, 40, 48 or 56, or, both sides, 64, 80, 96, 112, 128, ... for ConvVAE, "
-                f"found {size}"
+                f"env.{name}: expected a multiple of {step}, at least {least}, for ConvVAE, "
+                f"since {'both sides are 64 or more' if least == 64 else 'a side is less than 64'}, found {size}"
             )
 
 
