@@ -71,8 +71,8 @@ def test_any_gymnasium_environment_is_one_line(tmp_path):
 def test_four_short_episodes(tmp_path):
     (tmp_path / "short.yaml").write_text(FILES["short.yaml"])
     command = re.search(r"\n    snakemake (.*short.yaml.*)", PAGE)[1]
-    jobs = planned(run_snakemake(*flags(command), cwd=tmp_path).stdout)
-    assert jobs["collect_rollouts"] == 2 and len(list((tmp_path / "results/pendulum/rollouts").glob("*.npz"))) == 4
+    run_snakemake(*flags(command), cwd=tmp_path)
+    assert len(list((tmp_path / "results/pendulum/rollouts").glob("*.npz"))) == 4
 
 
 def test_the_crop_is_seen(tmp_path, monkeypatch, capsys):
