@@ -151,7 +151,7 @@ def try_lock(path: Path) -> int | None:
         try:
             descriptor, writable = open_lock(path)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+            raise unwritable(path.parent, error) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -183,12 +183,24 @@ def warn_without_locks(path: Path, error: OSError) -> None:
     )  # fmt: skip
 
 
+def unwritable(folder: str | Path, error: OSError) -> UserError:
+    """Return the error for a folder that cannot be made or written."""
+    return UserError(f"{folder}: expected a folder to write to, found that it cannot be: {error.strerror}")
+
+
 def open_lock(path: Path) -> tuple[int, bool]:
-    """Open a lock file, and return its descriptor and whether it is open for writing."""
+    """Open a lock file, and return its descriptor and whether it is open for writing.
+
+    Raises:
+        OSError: it cannot be opened, or the folder cannot be written.
+    """
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666), True
-    except PermissionError:  # it belongs to another user of the folder
-        return os.open(path, os.O_RDONLY), False
+    except PermissionError as denied:
+        try:
+            return os.open(path, os.O_RDONLY), False  # it belongs to another user of the folder
+        except FileNotFoundError:
+            raise denied from None
 
 
 def write_holder(descriptor: int, record: dict) -> None:

@@ -26,7 +26,7 @@ def prepare_folder(path: str | Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise UserError(f"{path}: expected a folder to write to, found that it cannot be: {error.strerror}") from None
+        raise locks.unwritable(path, error) from None
 
 
 def claim_folder(path: str | Path, unit: str = "") -> None:

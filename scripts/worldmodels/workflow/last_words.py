@@ -20,12 +20,14 @@ def claim_folders(folders: Iterable[str]) -> None:
     failed, it deletes the job's output, even where another Snakemake makes it.
     """
     atexit.register(locks.release)
-    try:
-        for folder in folders:
+    for folder in folders:
+        try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             locks.claim(folder, "run", "Snakemake")
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        except OSError as error:
+            sys.exit(f"error: {locks.unwritable(folder, error)}")
+        except UserError as error:
+            sys.exit(f"error: {error}")
 
 
 def report_score(logdir: str, runs: Iterable[str], seeds: list[int], started: float) -> None:

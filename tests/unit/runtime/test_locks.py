@@ -10,6 +10,7 @@ import pytest
 from worldmodels.runtime import interrupts, locks
 from worldmodels.runtime.errors import UserError
 from worldmodels.storage.files import claim_folder, open_temporary, read_json, write_json
+from worldmodels.workflow.last_words import claim_folders
 
 
 def test_another_users_lock_on_nfs_stays(tmp_path, monkeypatch):
@@ -32,6 +33,29 @@ def test_another_users_lock_on_nfs_stays(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"found train_vae.py \(process 5 on node7, since noon\); if it"):
             locks.claim(tmp_path)
     assert path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path, monkeypatch):
+    """Root may write everywhere, so the refusal is made up."""
+    opened = os.open
+
+    def open_file(file, flags, *more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(file, flags, *more)
+
+    monkeypatch.setattr(os, "open", open_file)
+    message = f"{tmp_path}: expected a folder to write to, found that it cannot be: Permission denied"
+    with pytest.raises(UserError, match=message):
+        locks.claim(tmp_path)
+
+
+def test_snakemake_names_a_folder_that_it_cannot_make(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ending:
+        claim_folders([f"{tmp_path}/file/vae"])
+    expected = "expected a folder to write to, found that it cannot be: Not a directory"
+    assert ending.value.code == f"error: {tmp_path}/file/vae: {expected}"
 
 
 def test_a_file_system_without_locks_is_told_of_once_and_works(tmp_path, monkeypatch, caplog):
