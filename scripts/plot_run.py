@@ -183,12 +183,12 @@ def draw_usage(usage: dict[str, Usage], env_steps: dict[str, int]) -> Figure:
     time, steps = figure.subplots(1, 2)
     time.barh(list(usage), [stage["s"] / 60 for stage in usage.values()], color=BLUE)
     time.set(xlabel="wall time, minutes (jobs of a stage added up)")
-    steps.barh(list(env_steps), [count / 1e6 for count in env_steps.values()], color=ORANGE)
-    steps.set(xlabel="environment steps, million")
-    for ax in (time, steps):
+    steps.barh(list(env_steps), [count / 1e3 for count in env_steps.values()], color=ORANGE)
+    steps.set(xlabel="environment steps, thousand")
+    for ax, text in ((time, "{:.2f}"), (steps, "{:,.1f}")):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
-        ax.bar_label(ax.containers[0], fmt="%.2f", padding=3)
+        ax.bar_label(ax.containers[0], fmt=text, padding=3)
         ax.margins(x=0.15)
     return figure
 
