@@ -28,7 +28,7 @@ from worldmodels.runtime.values import from_text
 from worldmodels.workflow.ablation import VARIANTS
 
 SHARDS = {
-    "": 4, "smoke": 2, "record": 4, "paper": 100, "cartpole": 4, "acrobot": 4, "doom": 20, "doom_paper": 100,
+    "": 8, "smoke": 2, "record": 8, "paper": 100, "cartpole": 4, "acrobot": 8, "doom": 20, "doom_paper": 100,
 }  # fmt: skip
 CHAIN = ("train_vae", "encode_latents", "train_mdrnn", "train_controller", "evaluate", "all")
 
@@ -161,11 +161,11 @@ def test_dry_run_of_10000_rollouts_is_short(tmp_path):
     """Lists of files are shortened, and of many jobs of a rule only the first ones are described."""
     values = ["rollouts={num_rollouts: 10000}", "latents={precompute_latents: false}"]
     output = run_snakemake("-n", "--cores", 2, "--config", *values, cwd=tmp_path).stdout
-    assert planned(output)["collect_rollouts"] == 312
+    assert planned(output)["collect_rollouts"] == 625
     lines = output.splitlines()
     assert len(lines) < 400 and max(map(len, lines)) <= 500
     jobs = described_jobs(output)
-    assert "results/carracing/rollouts/00312.json (10313 files)" in jobs["train_vae"]
+    assert "results/carracing/rollouts/00624.json (10625 files)" in jobs["train_vae"]
     assert "(more jobs of rule collect_rollouts: the table below counts them)" in lines
 
 
@@ -211,11 +211,11 @@ def test_variants_of_the_ablation_keep_what_a_profile_says_of_stages(tmp_path):
 
 
 def test_the_last_smaller_shard_keeps_what_a_profile_says_of_shards(tmp_path):
-    more = ["--set-resources", "collect_rollouts:mem_mb=1234", "--config", "rollouts={num_rollouts: 33}"]
+    more = ["--set-resources", "collect_rollouts:mem_mb=1234", "--config", "rollouts={num_rollouts: 17}"]
     printed = run_snakemake("-n", "--cores", 1, *more, "--", "rollouts", cwd=tmp_path).stdout
     assert planned(printed) == {"rollouts": 1, "collect_rollouts": 1, "collect_last_rollouts": 1}
     jobs = described_jobs(printed)
-    assert "rollouts/00000.json (33 files)" in jobs["collect_rollouts"]
+    assert "rollouts/00000.json (17 files)" in jobs["collect_rollouts"]
     assert (
         "output: results/carracing/rollouts/00001_0000.npz, results/carracing/rollouts/00001.json\n"
         in (jobs["collect_last_rollouts"])
@@ -241,6 +241,7 @@ def test_every_rule_quotes_the_folder(tmp_path):
     for run in ("", *(f"ablation/{name}" for name in VARIANTS), "temperatures/0.5"):
         (tmp_path / logdir / run / "logs").mkdir(parents=True)  # where a command's own redirections go
     where = [f"logdir={json.dumps(logdir)}", "evaluate={shards: 2}", "temperatures=[0.5]"]
+    where.append("rollouts={shard_size: 32}")  # a dry run prints only the first jobs of a rule
     targets = ("all", "ablation", "temperatures")
     output = run_snakemake("-n", "-p", "--cores", 2, "--config", *where, "--", *targets, cwd=tmp_path).stdout
     lines = shell_lines(output)
