@@ -25,7 +25,7 @@ report: .venv/run ## write one HTML file that shows what `make run` made: result
 
 config: .venv/run ## write config.yaml and docs/configuration.md, after a change of the configuration's fields
 	cd scripts && ../$(BIN)/python -m worldmodels.runtime.config_file > ../config.yaml
-	cd scripts && ../$(BIN)/python -m worldmodels.runtime.config_page > ../docs/configuration.md
+	cd scripts && ../$(BIN)/python -m worldmodels.workflow.config_page > ../docs/configuration.md
 
 test-fast: .venv/dev ## run the unit tests, which start no programs
 	$(BIN)/python -m pytest -n 2 tests/unit

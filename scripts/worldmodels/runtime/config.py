@@ -102,7 +102,7 @@ class EnvConfig(Section):
     )
     max_episode_steps: int = setting(
         0,
-        "Longest episode, in the environment's own steps, of which an action takes frame_skip. "
+        "Longest episode, in the environment's own steps. An action takes frame_skip of them. "
         "0: as the environment is registered.",
         low=0,
     )
@@ -364,8 +364,8 @@ class WMMDNRNNConfig(Section):
     include_reward: bool = setting(True, "Learn to predict the reward.")
     terminal_weight: float = setting(
         1.0,
-        "Weight of the terminal's loss. Endings are rare, so this loss is small beside that of the latents. A larger "
-        "weight makes M see endings come. The predicted probability stays that of the data. See docs/dreams.md.",
+        "Weight of the terminal's loss. Endings are rare, so this loss is small beside the loss of the latents. A "
+        "larger weight makes M see endings come. The predicted probability still fits the data. See docs/dreams.md.",
         low=0.0,
     )
     scheduler_patience: int = setting(5, SCHEDULER_PATIENCE, low=0)

@@ -22,7 +22,6 @@ from worldmodels.runtime.config import (
 )
 from worldmodels.runtime.config_arguments import merge_config, parse_config_arguments
 from worldmodels.runtime.config_file import as_yaml
-from worldmodels.runtime.config_page import WORKFLOW_KEYS, as_page
 from worldmodels.runtime.effects import compared_fields
 from worldmodels.runtime.errors import UserError
 from worldmodels.runtime.flags import add_flags, role_flags, section_from_args
@@ -30,6 +29,7 @@ from worldmodels.runtime.loading import load_config
 from worldmodels.runtime.paths import normal_path, num_shards, rollout_files
 from worldmodels.runtime.settings import BUDGET, RESULT, RUNTIME, settable
 from worldmodels.runtime.values import from_text, to_text
+from worldmodels.workflow.config_page import WORKFLOW_KEYS, as_page
 
 
 def test_config_yaml_is_what_the_dataclasses_say():

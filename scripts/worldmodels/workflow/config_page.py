@@ -12,6 +12,7 @@ from worldmodels.runtime.checks import type_text
 from worldmodels.runtime.config import SECTIONS, RunConfig
 from worldmodels.runtime.settings import config_key, default_of, settable
 from worldmodels.runtime.values import to_text
+from worldmodels.workflow import temperatures
 
 REPOSITORY = Path(__file__).parents[3]
 INTRO = Path(__file__).with_name("config_page.md")
@@ -33,7 +34,7 @@ WORKFLOW_KEYS = {
     ),
     "temperatures": (
         "list of float, each at least 0",
-        "[0.1, 0.5, 1.0, 1.15, 1.3]",
+        to_text(temperatures.PAPER),
         "The temperatures of the dreams in which `snakemake temperatures` trains one C each. See docs/dreams.md.",
     ),
     "agent": (
