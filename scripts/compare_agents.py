@@ -7,7 +7,6 @@ intervals.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -15,6 +14,7 @@ from worldmodels.runtime.identity import product_origin
 from worldmodels.runtime.log import log
 from worldmodels.runtime.program import make_parser, run_program
 from worldmodels.runtime.score_text import interval_text, score_text
+from worldmodels.showing import figures
 from worldmodels.storage.files import read_json, write_atomically, write_json
 
 NAMES = {
@@ -34,7 +34,7 @@ def main(args: Namespace) -> None:
     table = format_table(agents)
     write_json(f"{args.output}/ablation.json", {"env": env, "agents": agents, **product_origin(args, paths.values())})
     write_atomically(f"{args.output}/ablation.md", lambda file: file.write(table.encode()))
-    write_atomically(f"{args.output}/ablation.png", lambda file: draw_returns(agents, env, file))
+    figures.save_figure(draw_returns(agents, env), f"{args.output}/ablation.png")
     for line in table.splitlines():
         log.info("%s", line)
 
@@ -54,19 +54,20 @@ def format_table(agents: dict[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_returns(agents: dict[str, dict], env: str, file: Any) -> None:
-    """Draw the mean returns as bars with their 95 % intervals, and write them to the binary file as a PNG."""
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
+def draw_returns(agents: dict[str, dict], env: str) -> Figure:
+    """Draw the mean returns as bars with their 95 % intervals."""
+    figure = figures.new_figure(8, 1.2 + 0.45 * len(agents))
     axes = figure.subplots()
     labels = [NAMES.get(name, name) for name in agents]
     means = [test["mean"] for test in agents.values()]
     intervals = [test["mean_95_interval"] or [float("nan")] * 2 for test in agents.values()]
     half_widths = [(high - low) / 2 for low, high in intervals]  # NaN after one episode: no interval is drawn
-    axes.barh(labels, means, xerr=half_widths, color="tab:blue", capsize=4)
+    axes.barh(labels, means, xerr=half_widths, color=figures.BLUE, capsize=4)
     axes.invert_yaxis()
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel(f"mean return in {env}, with the 95 % interval of the mean")
-    figure.savefig(file, format="png", dpi=150)
+    axes.grid(axis="y", visible=False)
+    axes.axvline(0, color=figures.BLACK, linewidth=0.8)
+    axes.set_xlabel(f"mean return in {env},\n95 % interval of the mean")
+    return figure
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def draw_scores(iterations: list[dict], env: str) -> Figure:
     intervals = [test["mean_95_interval"] or [float("nan")] * 2 for test in iterations]
     half_widths = [(high - low) / 2 for low, high in intervals]  # NaN after one episode: no interval is drawn
     axes.errorbar(range(len(means)), means, half_widths, color=figures.BLUE, marker="o", capsize=4)
-    axes.set(xlabel="iteration", ylabel=f"mean return in {env},\n95 % interval of the mean")
+    axes.set(xlabel="iteration", ylabel=f"mean return in\n{env},\n95 % interval of the mean")
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 

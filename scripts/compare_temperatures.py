@@ -131,7 +131,7 @@ def draw_scores(rows: list[dict], rollouts: dict, env: str) -> Figure:
 
     Error bars are standard deviations between episodes. The paper's points are faint. The rollouts are a line.
     """
-    figure = figures.new_figure(8, 4.5)
+    figure = figures.new_figure(8, 5.2)
     ax = figure.subplots()
     places = {"dream": "in the dream (C's validation)", "environment": f"in {env}"}
     for place, label in places.items():
@@ -142,7 +142,7 @@ def draw_scores(rows: list[dict], rollouts: dict, env: str) -> Figure:
             draw_points(ax, published, COLORS[place], f"paper, {place}", alpha=0.3, ls=":")
     ax.axhline(rollouts["mean"], color=BLACK, ls="--", lw=1.2, label=f"rollouts, mean of {rollouts['episodes']}")
     ax.set(xlabel="temperature of the dream in which C learns", ylabel="return of an episode, mean ± std")
-    ax.legend(fontsize=9)
+    figures.draw_legend(figure, ax, columns=2)
     return figure
 
 

@@ -70,13 +70,13 @@ def episode_lengths(history: History, config: dict) -> np.ndarray:
 
 def draw_returns(history: History, best: dict) -> Figure:
     """Draw the returns of the candidates and of the validated mean, by generation and by environment steps."""
-    figure = figures.new_figure(11, 4.5)
+    figure = figures.new_figure(11, 4.8)
     by_generation, by_steps = figure.subplots(1, 2, sharey=True)
     draw_returns_by(by_generation, history["generation"], history, best)
     by_generation.set(xlabel="generation", ylabel="return of an episode")
     draw_returns_by(by_steps, history["env_steps"] / 1e6, history, best)
-    by_steps.set_xlabel("environment steps of C's training, million")
-    by_steps.legend(loc="lower right")
+    by_steps.set_xlabel("steps of C's training, million")
+    figures.draw_legend(figure, by_steps, columns=4)
     figure.suptitle(f"C: best validated return {best['reward']:.0f}, after generation {best['epoch']}")
     return figure
 
@@ -88,7 +88,7 @@ def draw_returns_by(ax: Axes, x: np.ndarray, history: History, best: dict) -> No
     validated = ~np.isnan(history["validation_mean"])
     ax.plot(
         x[validated], history["validation_mean"][validated], color=ORANGE, marker="o", ms=5,
-        label="validated: averaged mean, fixed tracks",
+        label="mean of the search, validated",
     )  # fmt: skip
     kept = history["generation"] == best["epoch"]
     ax.plot(x[kept], np.full(kept.sum(), best["reward"]), "*", color=BLACK, ms=13, label="kept")
@@ -107,7 +107,7 @@ def draw_search(history: History, lengths: np.ndarray) -> Figure:
     time.plot(generation, minutes, color=BLACK)
     time.set(ylabel="wall time so far, minutes", ylim=(0, None))
     speed = history["env_steps"][-1] / max(minutes[-1] * 60, 1e-9)
-    time.set_title(f"{speed:,.0f} environment steps/s", fontsize=11)
+    time.set_title(f"{speed:,.0f} steps/s", fontsize=11)
     for ax in (sigma, length, time):
         ax.set_xlabel("generation")
     return figure

@@ -63,10 +63,11 @@ def figure_text(mean: float, std: float | None, digits: int = 0) -> str:
 def draw_returns(test: dict) -> Figure:
     """Draw the scores of this run and of published agents above the histogram of this run's returns."""
     scores: Scores = {"this run": (test["mean"], test["std"], BLUE), **published_scores(test["env"])}
-    figure = figures.new_figure(10, 3.6 + 0.35 * len(scores))
+    figure = figures.new_figure(10, 3.9 + 0.35 * len(scores))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(0.35 * len(scores) + 0.2, 3))
     draw_scores(above, scores)
     draw_histogram(below, test["returns"], scores, above.get_xlim())
+    figures.draw_legend(figure, below, columns=2)
     figure.suptitle(f"Official test: {figure_text(test['mean'], test['std'])} over {test['episodes']} episodes")
     return figure
 
@@ -96,12 +97,13 @@ def draw_histogram(ax: Axes, returns: list[float], scores: Scores, limits: tuple
     """
     low, high = limits
     ax.hist(returns, bins=np.linspace(min(low, *returns), max(high, *returns), 61), color=BLUE)
+    label = "means, in the colors above"
     for mean, _, color in scores.values():
-        ax.axvline(mean, color=color, ls="--", lw=1)
+        ax.axvline(mean, color=color, ls="--", lw=1, label=label)
+        label = None  # One line explains all.
     ax.axvline(np.median(returns), color=BLACK, ls=":", label=f"median {np.median(returns):.0f}")
     ax.set(xlabel="return of an episode", ylabel="episodes")
     ax.yaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="upper left")
 
 
 def list_tables(test: dict) -> dict[str, Table]:
@@ -146,7 +148,7 @@ def draw_tracks(replays: dict[str, np.ndarray]) -> Figure:
             ax.text(0.5, 0.5, "this environment has no track", ha="center", va="center", transform=ax.transAxes)
     if lines is not None:
         axes[0].set_ylabel("y, m")
-        axes[0].legend(fontsize=9, loc="best")
+        figures.draw_legend(figure, axes[0], columns=3)
         figure.colorbar(lines, ax=axes, label="speed of the car, m/s", shrink=0.85)
     return figure
 

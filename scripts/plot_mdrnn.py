@@ -128,8 +128,8 @@ def draw_losses(summary: dict, include_reward: bool) -> Figure:
         figures.draw_kept_epoch(ax, summary["epoch"])
         if term == "bce":
             ax.set_yscale("log")
-        ax.legend()
     figures.draw_learning_rate(learning_rate, history)
+    figures.draw_legend(figure, axes[0], columns=3)
     figure.suptitle(f"M: best held-out loss {summary['precision']:.4f} (the sum of the terms per latent dimension)")
     return figure
 
@@ -155,13 +155,16 @@ def draw_dream(vae: VAE, mdrnn: MDRNN, episode: Episode, generator: torch.Genera
         "dreamt since\nstep 0": decode(vae, dreamt[shown]),
     }
     heading = "A held-out episode: M sees the true frames up to step 0; the dream then gets its actions only"
-    return figures.draw_image_rows(rows, ["start", *(f"+{k} steps" for k in shown[1:])], heading=heading)
+    return figures.draw_image_rows(
+        rows, ["start", *("+1 step" if k == 1 else f"+{k} steps" for k in shown[1:])], heading=heading
+    )
 
 
 def draw_rewards(episodes: list[Episode], shown: Episode, include_reward: bool) -> Figure:
     """Draw true and predicted rewards: per step of the shown episode, and the means over stretches of all episodes."""
-    figure = figures.new_figure(11, 4)
-    steps, stretches = figure.subplots(1, 2, width_ratios=(2, 1))
+    figure = figures.new_figure(11, 4.3)
+    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    steps, stretches = left.subplots(), right.subplots()
     steps.plot(shown.rewards[:REWARD_STEPS], color=BLACK, lw=1, label="true")
     steps.set(xlabel="step of a held-out episode", ylabel="reward of the step")
     if include_reward:
@@ -171,12 +174,13 @@ def draw_rewards(episodes: list[Episode], shown: Episode, include_reward: bool) 
             np.concatenate([episode.rewards for episode in episodes]),
             np.concatenate([episode.predicted_rewards for episode in episodes]),
         )
-        steps.set_title(f"R² {r_squared(true, predicted):.2f} over {len(true)} single steps", fontsize=11)
+        steps.set_title(f"{fit_text(true, predicted)}, {len(true):,} single steps", fontsize=11)
         draw_mean_rewards(stretches, episodes)
+        figures.draw_legend(right, stretches, columns=1)
     else:
         stretches.set_axis_off()
         stretches.text(0.5, 0.5, "M was trained without\nthe reward\n(mdrnn.include_reward)", ha="center", va="center")
-    steps.legend()
+    figures.draw_legend(left, steps, columns=2)
     return figure
 
 
@@ -187,15 +191,18 @@ def draw_mean_rewards(ax: Axes, episodes: list[Episode]) -> None:
     ax.scatter(true, predicted, s=14, alpha=0.5, color=BLUE, lw=0)
     if len(true):
         bounds = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-        ax.plot(bounds, bounds, color=BLACK, ls=":", label="perfect")
-        ax.set_title(f"R² {r_squared(true, predicted):.2f} over stretches of {STRETCH} steps", fontsize=11)
-        ax.legend()
+        ax.plot(bounds, bounds, color=BLACK, ls=":", label="perfect prediction")
+        ax.set_title(f"{fit_text(true, predicted)}, stretches of {STRETCH} steps", fontsize=11)
     ax.set(xlabel="true reward per step", ylabel="predicted reward per step")
 
 
-def r_squared(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return R squared: the share of the true values' variance that the prediction explains."""
-    return float(1 - np.mean((true - predicted) ** 2) / max(true.var(), 1e-12))
+def fit_text(true: np.ndarray, predicted: np.ndarray) -> str:
+    """Return R squared as text: the share of the true values' variance that the prediction explains.
+
+    True values that are all equal have no variance to explain. The text is then the root mean square error.
+    """
+    error = np.mean((true - predicted) ** 2)
+    return f"R² {1 - error / true.var():.2f}" if np.ptp(true) else f"error {np.sqrt(error):.2g}"
 
 
 def stretch_means(values: np.ndarray) -> np.ndarray:
@@ -217,14 +224,14 @@ def draw_horizons(mdrnn: MDRNN, episodes: list[Episode], generator: torch.Genera
     nll = horizon_nll(mdrnn, windows, DREAMS, generator)
     stays_nll, any_nll = trivial_nll(windows)
     ahead = np.arange(1, len(nll) + 1)
-    figure = figures.new_figure(8, 4.5)
+    figure = figures.new_figure(8, 5)
     ax = figure.subplots()
     ax.plot(ahead, nll, color=BLUE, label=f"M, dreaming ({DREAMS} dreams each)")
     ax.plot(ahead, stays_nll, color=RED, ls="--", label='"z stays": Gaussian around the last z seen')
     ax.axhline(any_nll, color=GREEN, ls="-.", label="one Gaussian for all z, whatever was seen")
     ax.set(xlabel="steps ahead", ylabel="negative log-likelihood of the true z, nats")
     ax.set_title(f"{windows.latents.shape[1]} starts in held-out episodes; lower is better", fontsize=11)
-    ax.legend()
+    figures.draw_legend(figure, ax, columns=2)
     return figure, nll[0], stays_nll[0]
 
 

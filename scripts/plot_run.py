@@ -189,7 +189,7 @@ def draw_usage(usage: dict[str, Usage], env_steps: dict[str, int]) -> Figure:
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.bar_label(ax.containers[0], fmt=text, padding=3)
-        ax.margins(x=0.15)
+        ax.margins(x=0.2)
     return figure
 
 

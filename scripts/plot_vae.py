@@ -109,8 +109,8 @@ def draw_losses(summary: dict, beta: float) -> Figure:
     figures.draw_learning_curves(kl, history, "kl", "KL to the prior, nats per image")
     for ax in (error, kl):
         figures.draw_kept_epoch(ax, summary["epoch"])
-        ax.legend()
     figures.draw_learning_rate(learning_rate, history)
+    figures.draw_legend(figure, error, columns=3)
     loss = "squared error + KL" if beta == 1 else f"squared error + {beta:g} KL"
     figure.suptitle(f"V: best held-out loss {summary['precision']:.2f} per image ({loss})")
     return figure

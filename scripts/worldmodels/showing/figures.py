@@ -1,13 +1,14 @@
-"""What the figures share: colors, style, rows of images, learning curves, and the report's folder."""
+"""What the figures share: colors, style, legends, rows of images, learning curves, and the report's folder."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from worldmodels.storage.files import prepare_folder, write_atomically
 
@@ -25,6 +26,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
 }
 MANY_EPOCHS = 40  # From here on a learning curve has no markers.
+CHARACTERS_PER_INCH = 11  # of a heading: fewer than fit
 
 
 def report_folder(logdir: str) -> Path:
@@ -56,6 +58,17 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
+def draw_legend(figure: FigureBase, ax: Axes, columns: int) -> None:
+    """Draw the legend of the axes below all axes of the figure, where it covers nothing.
+
+    Args:
+        figure: the figure or the part of a figure (subfigure) that gets the legend.
+        ax: the axes whose labeled lines the legend explains.
+        columns: of the legend.
+    """
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+
+
 def draw_image_rows(
     rows: dict[str, np.ndarray], titles: Sequence[str] = (), notes: Sequence[str] = (), heading: str = ""
 ) -> Figure:
@@ -65,11 +78,13 @@ def draw_image_rows(
         rows: label -> images (N,H,W,C) uint8. Every row has N images. C is 1 or 3.
         titles: text above each column.
         notes: text below each column.
-        heading: text above the figure.
+        heading: text above the figure. It is wrapped to the figure's width.
     """
     columns = len(next(iter(rows.values())))
-    height = 1.2 * len(rows) + 0.35 * bool(titles) + 0.35 * bool(notes) + 0.5 * bool(heading)
-    figure = new_figure(1.15 * columns + 1.6, height)
+    width = 1.15 * columns + 1.6
+    lines = textwrap.wrap(heading, int(width * CHARACTERS_PER_INCH))
+    height = 1.2 * len(rows) + 0.35 * bool(titles) + 0.35 * bool(notes) + 0.3 * bool(heading) + 0.2 * len(lines)
+    figure = new_figure(width, height)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (label, images) in zip(grid, rows.items()):
         axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
@@ -79,7 +94,7 @@ def draw_image_rows(
         ax.set_title(title, fontsize=10)
     for ax, note in zip(grid[-1], notes):
         ax.set_xlabel(note, fontsize=9)
-    figure.suptitle(heading or None, fontsize=11)
+    figure.suptitle("\n".join(lines) or None, fontsize=11)
     return figure
 
 

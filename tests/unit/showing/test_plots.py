@@ -2,14 +2,23 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
+import compare_agents
+import compare_iterations
+import compare_temperatures
 import plot_controller
 import plot_evaluation
+import plot_mdrnn
 import plot_run
 import plot_vae
 import replay_episodes
 from worldmodels.runtime.errors import UserError
-from worldmodels.showing import tables
+from worldmodels.showing import figures, tables
+from worldmodels.showing.endings import Prediction, draw_endings
+from worldmodels.training.history import COLUMNS
 
 
 def test_worst_frames_are_apart():
@@ -74,3 +83,60 @@ def test_an_environment_without_a_car_has_no_tracks_and_no_published_scores(tmp_
         plot_evaluation.published_scores("Pendulum-v1") == {}
         and len(plot_evaluation.published_scores("CarRacing-v3")) == 4
     )
+
+
+TERMS = ("mse", "kl", "gmm", "bce")  # of the losses of V and M
+CURVES = [
+    {"epoch": n, "learning_rate": 1e-3} | {f"{part}{term}": 1 / n for part in ("", "train_") for term in TERMS}
+    for n in range(1, 9)
+]
+SUMMARY = {"epoch": 8, "precision": 1234.5678, "history": CURVES}
+ENV = "BipedalWalkerHardcore-v3"
+SCORE = {"mean": 868.0, "std": 511.0, "mean_95_interval": [800.0, 936.0]}
+
+
+def episodes_with_endings() -> list[Prediction]:
+    probabilities = np.geomspace(1e-5, 0.9, 200)
+    return [Prediction(probabilities, np.arange(200) == 199), Prediction(probabilities[::-1], np.arange(200) == 199)]
+
+
+FIGURES = {
+    "controller": lambda: plot_controller.draw_returns(
+        {key: np.linspace(0.0, 900.0, 28) for key in COLUMNS} | {"generation": np.arange(28)},
+        {"reward": 900, "epoch": 27},
+    ),
+    "evaluation": lambda: plot_evaluation.draw_returns(
+        {"env": "CarRacing-v3", "episodes": 100, "returns": [-1000.0, 9.0, 900.0], **SCORE}
+    ),
+    "vae": lambda: plot_vae.draw_losses(SUMMARY, 0.0026),
+    "mdrnn": lambda: plot_mdrnn.draw_losses(SUMMARY, include_reward=False),
+    "endings": lambda: draw_endings(episodes_with_endings()),
+    "ablation": lambda: compare_agents.draw_returns(dict.fromkeys((*compare_agents.NAMES, "x" * 30), SCORE), ENV),
+    "iterations": lambda: compare_iterations.draw_scores([SCORE, SCORE], ENV),
+    "temperatures": lambda: compare_temperatures.draw_scores(
+        [
+            {"temperature": key, "dream": SCORE, "environment": SCORE, "paper": paper}
+            for key, paper in compare_temperatures.PUBLISHED["VizdoomTakeCover-v1"].items()
+        ],
+        {"mean": 286.0, "episodes": 10000},
+        "VizdoomTakeCover-v1",
+    ),
+    "stages": lambda: plot_run.draw_usage({"rollouts": {"s": 86400.0}}, {"ctrl": 1_720_000_000}),
+    "images": lambda: figures.draw_image_rows({"true": np.zeros((1, 8, 8, 3), np.uint8)}, heading="a heading " * 12),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_legends_cover_nothing_and_no_text_is_cut(name):
+    figure: Figure = FIGURES[name]()
+    figure.draw_without_rendering()
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    ticks = {label for axis in axes for label in axis.get_ticklabels(which="both")}  # some are outside and not drawn
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    for text in set(shown) - ticks:
+        box = text.get_window_extent()
+        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.width + 1 and box.y1 < figure.bbox.height + 1
+        assert inside, text.get_text()
+    legends = [legend.get_window_extent() for legend in figure.findobj(Legend)]
+    assert not any(box.overlaps(ax.get_window_extent()) for box in legends for ax in figure.axes)
+    assert not any(one.overlaps(another) for i, one in enumerate(legends) for another in legends[:i])
