@@ -1,6 +1,7 @@
 # All that is needed is python3.11 (or later), make and pip. Everything else goes into .venv. `make help` lists the targets.
 
 PYTHON ?= python3
+CORES ?= all
 BIN := .venv/bin
 
 .PHONY: help run smoke doom watch report config test test-fast test-cluster test-conda test-gpu bench lint
@@ -8,14 +9,14 @@ BIN := .venv/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/run ## run everything, from nothing to results/carracing/eval.json, with all cores
-	$(BIN)/snakemake --cores all --quiet host rules
+run: .venv/run ## run everything, from nothing to results/carracing/eval.json, with all cores or CORES=4
+	$(BIN)/snakemake --cores $(CORES) --quiet host rules
 
 smoke: .venv/run ## run the whole chain in three minutes, to see that it works
-	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/smoke.yaml
+	$(BIN)/snakemake --cores $(CORES) --quiet host rules --configfile presets/smoke.yaml
 
 doom: .venv/doom ## train an agent for VizDoom's Take Cover in dreams, and test it in the game: results/takecover
-	$(BIN)/snakemake --cores all --quiet host rules --configfile presets/doom.yaml
+	$(BIN)/snakemake --cores $(CORES) --quiet host rules --configfile presets/doom.yaml
 
 watch: .venv/run ## show the curves of all runs in results/ while they train; prints the address for your browser
 	$(BIN)/tensorboard --logdir results

@@ -11,6 +11,7 @@ each module, and each key without effect, a row of its own.
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -502,6 +503,32 @@ def test_exactly_the_rollouts_that_are_asked_for_are_collected(tmp_path):
 @pytest.fixture
 def copied(smoke, tmp_path) -> tuple[Path, Path]:
     return copy(smoke, tmp_path)
+
+
+def test_a_dry_run_says_what_has_changed(copied):
+    repo, work = copied
+    append("scripts/worldmodels/models/mdrnn.py", "\nEDITED = 1\n")(repo, work)
+    append("scripts/plot_controller.py", "\nEDITED = 1\n")(repo, work)
+    targets = ["--", "results/smoke/mdrnn/best.tar", "results/smoke/report/ctrl_search.png"]
+    output = run_smoke(repo, work, "-n", "--config", "mdrnn={hidden_size: 32}", *targets)
+    reasons = re.findall(r"reason: (.*)", output)
+    assert "mdrnn.hidden_size: 256 -> 32; code: scripts/worldmodels/models/mdrnn.py" in reasons
+    updated = [reason for reason in reasons if reason.endswith("; code: scripts/plot_controller.py")]
+    assert len(updated) == 1 and updated[0].startswith("Input files updated by another job: results/smoke/ctrl/")
+    (work / "results/smoke/logs/code.json").unlink()
+    output = run_smoke(repo, work, "-n", "--", "results/smoke/mdrnn/best.tar")
+    assert "reason: code of train_mdrnn.py\n" in output
+
+
+def test_a_run_that_makes_no_agent_ends_with_the_score_too(copied):
+    repo, work = copied
+    score = "results/smoke/eval.json\nto look at it: snakemake --report results/smoke/report.html --snakefile"
+    assert score in run_smoke(repo, work)
+    assert "score: " not in run_smoke(repo, work, "-n")
+    (work / "results/smoke/report/ctrl_search.png").unlink()
+    output = run_smoke(repo, work)
+    assert score in output and "Finished jobid" in output
+    assert "score: " not in run_smoke(repo, work, "--", "vae")
 
 
 def test_a_larger_test_only_plays_the_new_tracks(copied):

@@ -30,23 +30,23 @@ def claim_folders(folders: Iterable[str]) -> None:
             sys.exit(f"error: {error}")
 
 
-def report_score(logdir: str, runs: Iterable[str], seeds: list[int], started: float) -> None:
-    """Print the scores of the tests that ended since the start, and the command that shows the whole run.
+def report_score(logdir: str, runs: Iterable[str], seeds: list[int], files: set[Path]) -> None:
+    """Print the scores of the tests among the requested files, and the command that shows the whole run.
 
     Args:
         logdir: of the workflow.
         runs: the folder of each run.
         seeds: of a sweep; [] for none.
-        started: when this Snakemake started, seconds since the epoch.
+        files: the requested files. Those that exist are up to date.
     """
-    tests = [path for path in (Path(folder, "eval.json") for folder in runs) if path.exists()]
-    if not any(path.stat().st_mtime >= started for path in tests):
-        return
+    existing = {path for path in files if path.name in ("eval.json", "seeds.json") and path.exists()}
+    tests = [path for path in (Path(folder, "eval.json") for folder in runs) if path in existing]
     for path in tests:
         print_score(path, "episodes")
-    if seeds:  # A sweep has no report.
-        if Path(logdir, "seeds.json").exists():
-            print_score(Path(logdir, "seeds.json"), "runs")
+    comparison = Path(logdir, "seeds.json")
+    if comparison in existing:
+        print_score(comparison, "runs")
+    if not tests or seeds:  # A sweep has no report.
         return
     print(f"to look at it: {report_command(logdir)}", file=sys.stderr)
 

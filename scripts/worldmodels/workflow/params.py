@@ -8,10 +8,11 @@ from typing import Any
 
 from worldmodels.runtime.config import SECTIONS
 from worldmodels.runtime.effects import compared_fields, idle_fields
-from worldmodels.runtime.fingerprint import program_fingerprint
+from worldmodels.runtime.fingerprint import files_fingerprint, program_files
 from worldmodels.runtime.flags import as_flag, flags_text
 from worldmodels.runtime.settings import COUNT, RUNTIME, Section, settable
 from worldmodels.runtime.values import to_text
+from worldmodels.workflow import changes
 
 
 def compared(text: str) -> Callable:
@@ -83,4 +84,7 @@ def code_fingerprint(script: Path, *modules: str) -> str:
         script: path of the script.
         modules: the user's own modules that it runs too.
     """
-    return program_fingerprint(script, *modules)
+    files = program_files(script, *modules)
+    fingerprint = files_fingerprint(files)
+    changes.remember_program(script.name, fingerprint, files)
+    return fingerprint

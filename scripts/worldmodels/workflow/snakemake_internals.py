@@ -6,17 +6,18 @@ module's name is a variable: `use rule * from run as run_*` looks up the variabl
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.common.configfile import load_configfile
 from snakemake.logging import logger
 from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
 from worldmodels.runtime.config_arguments import encode_config_argument, merge_config, parse_config_arguments
 from worldmodels.runtime.paths import input_name
-from worldmodels.workflow import printing, records
+from worldmodels.workflow import changes, printing, records
 
 try:
     from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
@@ -26,6 +27,7 @@ except ImportError:
 CHECKED_VERSION = "9.27.1"
 TRAP = "trap : TERM"  # a shell with a trap waits for its program before it ends
 LISTED_JOBS = 5  # jobs of a rule that a dry run describes one by one
+PARAMS_CHANGED = "Params have changed since last execution: "  # what the changed params follow in a job's reason
 
 
 # ---- Command line and profile ----------------------------------------------------------------------------------------
@@ -133,6 +135,22 @@ def output_folders(workflow: Any) -> list[str]:
     return sorted({str(Path(file).parent) for job in jobs for file in job.output})
 
 
+def requested_files(workflow: Any) -> set[Path]:
+    """Return the files that this run makes or finds up to date. Why: the last words are about these alone."""
+    return {Path(file) for job in workflow.dag.jobs for file in job.output}
+
+
+def call_when_idle(workflow: Any, function: Callable[[], Any]) -> None:
+    """Call a function where all files are up to date. Why: Snakemake calls onsuccess only after jobs."""
+
+    def notice(record: logging.LogRecord) -> bool:
+        if record.msg == NOTHING_TO_BE_DONE_MSG and not workflow.dryrun:
+            function()
+        return True
+
+    logger.addFilter(notice)
+
+
 # ---- Records ---------------------------------------------------------------------------------------------------------
 
 
@@ -208,14 +226,16 @@ def complete_records() -> None:
 
 
 class ShortMessages(logging.Filter):
-    """Shortens the lists of files in Snakemake's messages, and the list of jobs in a dry run.
+    """Shortens the lists of files and params in Snakemake's messages, and the list of jobs in a dry run.
 
-    Why: half of the rules have all rollouts as inputs, and Snakemake prints each name, thrice a job.
+    Why: half of the rules have all rollouts as inputs, and Snakemake prints each name, thrice a job. Of changed params
+    it prints all that have not changed, too.
     """
 
-    def __init__(self, workflow: Any) -> None:
+    def __init__(self, workflow: Any, code_file: str) -> None:
+        """Prepare the messages of a workflow, see changes.py for code_file."""
         super().__init__()
-        self.workflow = workflow
+        self.workflow, self.code_file = workflow, code_file
         self.jobs: Counter = Counter()
         self.is_hidden = False
 
@@ -242,9 +262,10 @@ class ShortMessages(logging.Filter):
         for name in ("shellcmd", "cmd"):
             if getattr(record, name, None):
                 setattr(record, name, printing.shorten_command(getattr(record, name)))
-        for name in ("reason", "rule_msg"):
-            if getattr(record, name, None):
-                setattr(record, name, printing.shorten_message(getattr(record, name)))
+        if getattr(record, "reason", None):
+            record.reason = self.shorten_reason(record)
+        if getattr(record, "rule_msg", None):
+            record.rule_msg = printing.shorten_message(record.rule_msg)
         for job in getattr(record, "job_error_info", None) or []:
             job["output"] = printing.shorten_files(job["output"])
         if getattr(record, "shellcmd", None) and isinstance(record.msg, str):
@@ -252,8 +273,26 @@ class ShortMessages(logging.Filter):
         elif isinstance(record.msg, str) and not hasattr(record, "stats"):
             record.msg = printing.shorten_message(record.msg)
 
+    def shorten_reason(self, record: logging.LogRecord) -> str:
+        """Return the reason of a job, with what has changed in place of its params."""
+        if PARAMS_CHANGED in record.reason:
+            dag = self.workflow.dag
+            job = next(job for job in dag.jobs if dag.jobid(job) == record.jobid)
+            change = dag.reason(job).params_changed
+            line = changes.describe_change(change.only_old, change.only_new, param_names(job), self.code_file)
+            before, params, after = record.reason.partition(f"{PARAMS_CHANGED}{change}")
+            if line and params:
+                return f"{printing.shorten_message(before)}{line}{printing.shorten_message(after)}"
+        return printing.shorten_message(record.reason)
 
-def shorten_messages(workflow: Any) -> None:
+
+def param_names(job: Any) -> dict[str, str]:
+    """Return the names of a job's params, by what Snakemake records of them: those of now, and of its product."""
+    origin = records.read_origin(records.summary_beside(Path(job.output[0]))) or {}
+    return {repr(value): name for name, value in [*origin.items(), *job.params.items()]}
+
+
+def shorten_messages(workflow: Any, code_file: str) -> None:
     """Have Snakemake print a few files and jobs of many. Jobs on a cluster do so, too: they parse the Snakefile."""
     if not any(isinstance(each, ShortMessages) for each in logger.filters):
-        logger.addFilter(ShortMessages(workflow))
+        logger.addFilter(ShortMessages(workflow, code_file))

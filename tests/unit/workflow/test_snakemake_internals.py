@@ -38,7 +38,7 @@ def shell_command() -> logging.LogRecord:
 
 
 def messages(is_dry_run: bool) -> internals.ShortMessages:
-    return internals.ShortMessages(SimpleNamespace(dryrun=is_dry_run))
+    return internals.ShortMessages(SimpleNamespace(dryrun=is_dry_run), code_file="code.json")
 
 
 def test_a_job_is_described_in_short_lines():
