@@ -1,6 +1,5 @@
 """The spread of returns and the interval of their mean are right, also for one return."""
 
-import io
 import json
 import logging
 
@@ -77,10 +76,10 @@ def test_one_episode_is_drawn_without_a_spread():
 
 @pytest.mark.parametrize("other", [ONE, {**ONE, "episodes": 2, **summarize_returns([4.0, 6.0])}])
 def test_agents_of_one_episode_are_compared(other):
-    agents, file = {"v_only": ONE, "full": other}, io.BytesIO()
+    agents = {"v_only": ONE, "full": other}
     assert "| V only | 5.0 | unknown after one episode | 1 | 7 |" in compare_agents.format_table(agents)
-    compare_agents.draw_returns(agents, "X-v0", file)
-    assert file.getvalue().startswith(b"\x89PNG")
+    figure = compare_agents.draw_returns(agents, "X-v0")
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [5.0, 5.0]
 
 
 @pytest.mark.parametrize(
