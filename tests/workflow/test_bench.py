@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from bench import lost_points
 
 from helpers import forked
 from helpers.programs import ROOT
@@ -35,6 +37,7 @@ def test_all_runs_every_benchmark():
         "__init__",
         "all",
         "baselines",
+        "lost_points",
         "measure",
         "program",
         "random_play",
@@ -66,6 +69,52 @@ def test_random_play():
     flags = ["--env-id", "CartPole-v1", "--episodes", "4"]
     process = forked.run(["-m", "bench.random_play", *flags], ROOT, timeout=300)
     assert process.returncode == 0 and process.stderr.count("over 4 episodes") == 2, process.stderr
+
+
+def test_lost_points(smoke):
+    flags = ["--logdir", smoke / "results/smoke", "--episodes", 2, "--threads", 2]
+    process = forked.run(["-m", "bench.lost_points", *map(str, flags)], ROOT, timeout=300)
+    assert process.returncode == 0, process.stderr
+    lost = float(re.search(r"([\d.]+) of 1000 points are lost per track, 2 tracks", process.stderr)[1])
+    rows = [line.split(" | ") for line in process.stdout.splitlines()[2:]]
+    assert sum(float(row[3]) for row in rows) == pytest.approx(lost, abs=0.2) and sum(int(row[1]) for row in rows) == 2
+
+
+ROAD = 200  # tiles of a round road with a radius of 100 m, 13 m wide
+TIMES = np.arange(1000) / 800  # laps of a car that needs 800 steps for one
+
+
+def drive(laps, visited, last=0.0, radius=100.0):
+    """An episode of a car on the round road, described: its progress (T,) in laps, and the tiles that it visits."""
+    angles = 2 * np.pi * np.arange(ROAD) / ROAD
+    rays = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x, y = radius * np.cos(2 * np.pi * laps), radius * np.sin(2 * np.pi * laps)
+    rewards = np.full(len(laps), -0.1)
+    rewards[0] += visited * 1000 / ROAD
+    rewards[-1] += last
+    speeds = np.hypot(np.gradient(x), np.gradient(y)) * 50
+    return lost_points.describe(rewards, np.stack([x, y, speeds], axis=1), np.hstack([93.5 * rays, 106.5 * rays]))
+
+
+@pytest.mark.parametrize(
+    ("drive", "cause", "missed"),
+    [
+        (lambda: drive(TIMES[:800], ROAD), "lap finished", 0),
+        (lambda: drive(TIMES, ROAD - 3), "second lap, for missed tiles", 3),
+        (lambda: drive(np.minimum(TIMES, 0.4), 80), "stands on the road", 120),
+        (lambda: drive(np.minimum(TIMES, 0.4), 80, radius=115.0), "stands beside the road", 120),
+        (lambda: drive(TIMES * 0.7, 70, radius=115.0), "lost beside the road", 130),
+        (lambda: drive(TIMES * 0.7, 170), "out of time in the first lap", 30),
+        (lambda: drive(TIMES[:300], 60, last=-100.0), "left the field", 140),
+    ],
+)
+def test_the_cause_of_lost_points(drive, cause, missed):
+    episode = drive()
+    assert (episode.cause, episode.missed) == (cause, missed)
+
+
+def test_the_steps_of_the_first_lap():
+    assert drive(TIMES, ROAD - 3).lap == pytest.approx(0.97 * 800, abs=5)
 
 
 def test_take_cover(tmp_path):
