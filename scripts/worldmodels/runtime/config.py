@@ -440,14 +440,15 @@ class WMControllerConfig(Section):
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)
     ascent_after: int = setting(
         400000,
-        "Environment steps, times n_samples, after which ascent of the expected return (evolution strategies) replaces "
-        "CMA-ES and starts from its average. CMA-ES uses only the ranks of the candidates, so it prefers fast driving "
-        "to safe driving. 0: never.",
+        "Environment steps, times n_samples, after which evolution strategies replace CMA-ES and start from its "
+        "average. CMA-ES uses only the ranks of the candidates, so it prefers fast driving to safe driving. Evolution "
+        "strategies also use how much a crash costs. 0: never.",
         low=0,
     )
     ascent_rate: float = setting(
-        1.0,
-        "Learning rate of the ascent. Its step size is sigma0, or the last one of CMA-ES if that is smaller.",
+        2.0,
+        "Learning rate of evolution strategies. Their step size is sigma0, or the last one of CMA-ES if that is "
+        "smaller.",
         above=0.0,
     )
     cma: dict = setting(
@@ -455,7 +456,7 @@ class WMControllerConfig(Section):
     )
     num_generations: int = setting(1000, "Most generations.", low=1, role=BUDGET)
     max_env_steps: int = setting(
-        1000000, "Most steps of the environment or of dreams, see world. 0: no limit.", low=0, role=BUDGET
+        2000000, "Most steps of the environment or of dreams, see world. 0: no limit.", low=0, role=BUDGET
     )
     target_return: float = suited(
         {"CarRacing-v3": 950.0}, None, "Stop once the validated mean return reaches this return.", role=BUDGET

@@ -4,19 +4,23 @@ import numpy as np
 
 from worldmodels.search.base import Search, one_thread
 
+OFFSET = 0.1  # below the highest return, in spreads; it bounds the slope of the root
+
 
 class EvolutionStrategiesGradient(Search):
-    """Ascent of the expected return along the evolution-strategies gradient (Salimans et al., 2017, section 2).
+    """Ascent of the expected utility along the evolution-strategies gradient (Salimans et al., 2017, section 2).
 
     The candidates are mean + sigma * z_i with standard normal noise z_i. In each generation the mean moves by
 
-        rate * sigma / pop_size * sum_i (R_i - mean(R)) / s * z_i
+        rate * sigma / pop_size * sum_i (U_i - mean(U)) / s * z_i
+        U_i = -sqrt(top - R_i + 0.1 * d)
 
-    R_i is the fitness of candidate i. s is the standard deviation of the fitness within a generation, averaged over all
-    generations so far.
+    R_i is the fitness of candidate i, and U_i its utility. top is the highest fitness so far. d and s are the standard
+    deviations of the fitness and of the utilities within a generation, averaged over all generations so far.
 
     CMA-ES uses only the ranks of the candidates. Among candidates that finish a lap the fastest ranks first, so its
-    mean drifts toward fast, crash-prone driving. Here a crash counts as much as the return that it loses.
+    mean drifts toward fast, crash-prone driving. Here a crash counts more than a slow lap. With the returns themselves
+    it would count so much more that nothing else is learned: the root is between returns and ranks.
 
     Args:
         mean: the first mean, (P,).
@@ -31,7 +35,9 @@ class EvolutionStrategiesGradient(Search):
     ) -> None:
         super().__init__(mean, random)
         self.sigma, self.rate, self.pop_size = sigma, rate, pop_size
-        self.spreads: list[float] = []
+        self.top = -np.inf
+        self.fitness_spreads: list[float] = []
+        self.utility_spreads: list[float] = []
 
     def ask(self) -> np.ndarray:
         """Return the candidates of the next generation, (pop_size, P)."""
@@ -41,6 +47,13 @@ class EvolutionStrategiesGradient(Search):
     @one_thread
     def update(self, fitness: np.ndarray) -> None:
         """Move the mean by the fitness (pop_size,), which is finite."""
-        self.spreads.append(fitness.std())
-        advantages = (fitness - fitness.mean()) / (np.mean(self.spreads) or 1.0)
+        utilities = self.utilities(fitness)
+        self.utility_spreads.append(utilities.std())
+        advantages = (utilities - utilities.mean()) / (np.mean(self.utility_spreads) or 1.0)
         self.means.append(self.mean + self.rate * self.sigma / self.pop_size * (advantages @ self.noise))
+
+    def utilities(self, fitness: np.ndarray) -> np.ndarray:
+        """Return the utilities (pop_size,) of the fitness (pop_size,)."""
+        self.top = max(self.top, fitness.max())
+        self.fitness_spreads.append(fitness.std())
+        return -np.sqrt(self.top - fitness + OFFSET * np.mean(self.fitness_spreads))

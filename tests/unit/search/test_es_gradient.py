@@ -33,7 +33,27 @@ def test_es_gradient_weighs_by_distance_from_the_mean_return():
     first = strategy.mean
     assert 0 < failed.sum() < 50 and first[0] < -0.02 and abs(first[1]) < 0.01
     strategy.tell(900.0 + strategy.ask()[:, 1])
-    assert np.abs(strategy.mean - first).max() < 1e-3
+    assert np.abs(strategy.mean - first).max() < 0.1 * abs(first[0])
+
+
+def test_the_utilities_weigh_a_crash_more_than_ranks_do_and_less_than_returns_do():
+    strategy = ascent(pop_size=4)
+    lap, second_lap, crash = 915.0, 885.0, 500.0
+    utilities = strategy.utilities(np.array([lap, second_lap, second_lap, crash]))
+    assert (np.diff(utilities[[0, 1, 3]]) < 0).all() and utilities[1] == utilities[2]
+    small, large = utilities[0] - utilities[1], utilities[1] - utilities[3]
+    assert 1 < large / small < (second_lap - crash) / (lap - second_lap)
+
+
+def test_the_utilities_are_those_of_returns_of_another_scale_and_origin():
+    """A reward in other units, or one that pays for every step, changes nothing."""
+    returns = np.random.default_rng(0).normal(size=(3, 64))
+    one, other = ascent(), ascent()
+    for row in returns:
+        for strategy, fitness in ((one, row), (other, 250 * row - 3000)):
+            strategy.ask()
+            strategy.tell(fitness)
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-9)
 
 
 def test_equal_returns_leave_the_mean_unchanged():
