@@ -73,7 +73,8 @@ def test_random_play():
 
 def test_lost_points(smoke):
     flags = ["--logdir", smoke / "results/smoke", "--episodes", 2, "--threads", 2]
-    process = forked.run(["-m", "bench.lost_points", *map(str, flags)], ROOT, timeout=300)
+    command = [sys.executable, "-m", "bench.lost_points", *map(str, flags)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     lost = float(re.search(r"([\d.]+) of 1000 points are lost per track, 2 tracks", process.stderr)[1])
     rows = [line.split(" | ") for line in process.stdout.splitlines()[2:]]
