@@ -53,7 +53,7 @@ class EvolutionStrategiesGradient(Search):
         self.means.append(self.mean + self.rate * self.sigma / self.pop_size * (advantages @ self.noise))
 
     def utilities(self, fitness: np.ndarray) -> np.ndarray:
-        """Return the utilities (pop_size,) of the fitness (pop_size,)."""
+        """Take the next generation's fitness (pop_size,) into top and d, and return its utilities (pop_size,)."""
         self.top = max(self.top, fitness.max())
         self.fitness_spreads.append(fitness.std())
         return -np.sqrt(self.top - fitness + OFFSET * np.mean(self.fitness_spreads))

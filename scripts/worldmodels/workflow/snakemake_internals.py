@@ -287,7 +287,7 @@ class ShortMessages(logging.Filter):
 
 
 def param_names(job: Any) -> dict[str, str]:
-    """Return the names of a job's params, by what Snakemake records of them: those of now, and of its product."""
+    """Return the names of params by their recorded text: the job's params of today, and the params of its product."""
     origin = records.read_origin(records.summary_beside(Path(job.output[0]))) or {}
     return {repr(value): name for name, value in [*origin.items(), *job.params.items()]}
 
