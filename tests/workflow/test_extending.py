@@ -72,7 +72,7 @@ def test_four_short_episodes(tmp_path):
     (tmp_path / "short.yaml").write_text(FILES["short.yaml"])
     command = re.search(r"\n    snakemake (.*short.yaml.*)", PAGE)[1]
     run_snakemake(*flags(command), cwd=tmp_path)
-    assert len(list((tmp_path / "results/pendulum/rollouts").glob("*.npz"))) == 4
+    assert len(list((tmp_path / "results/try/rollouts").glob("*.npz"))) == 4
 
 
 def test_the_crop_is_seen(tmp_path, monkeypatch, capsys):

@@ -82,7 +82,7 @@ def elsewhere(default: Any, home: str) -> Any:
 
 def extra() -> Any:
     """Return the field for a user's own parameters."""
-    return setting({}, "Parameters of your own. They are saved with the configuration and read as its attributes.")
+    return setting({}, "Values for code that you add to this stage, as {my_key: 3}. It reads config.my_key.")
 
 
 @dataclass
