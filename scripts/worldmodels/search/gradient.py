@@ -4,7 +4,7 @@ import numpy as np
 
 from worldmodels.search.base import Search, one_thread
 
-OFFSET = 0.1  # below the highest return, in spreads; it bounds the slope of the root
+OFFSET = 0.1  # added to the distance from the highest fitness, in spreads; it bounds the slope of the logarithm
 
 
 class EvolutionStrategiesGradient(Search):
@@ -13,14 +13,14 @@ class EvolutionStrategiesGradient(Search):
     The candidates are mean + sigma * z_i with standard normal noise z_i. In each generation the mean moves by
 
         rate * sigma / pop_size * sum_i (U_i - mean(U)) / s * z_i
-        U_i = -sqrt(top - R_i + 0.1 * d)
+        U_i = -log((top - R_i) / d + 0.1)
 
-    R_i is the fitness of candidate i, and U_i its utility. top is the highest fitness so far. d and s are the standard
-    deviations of the fitness and of the utilities within a generation, averaged over all generations so far.
+    R_i is the fitness of candidate i, and U_i its utility. top is the highest fitness of the generation. d and s are the
+    standard deviations of the fitness and of the utilities within a generation, averaged over all generations so far.
 
     CMA-ES uses only the ranks of the candidates. Among candidates that finish a lap the fastest ranks first, so its
     mean drifts toward fast, crash-prone driving. Here a crash counts more than a slow lap. With the returns themselves
-    it would count so much more that nothing else is learned: the root is between returns and ranks.
+    it would count so much more that nothing else is learned: the logarithm is between returns and ranks.
 
     Args:
         mean: the first mean, (P,).
@@ -35,7 +35,6 @@ class EvolutionStrategiesGradient(Search):
     ) -> None:
         super().__init__(mean, random)
         self.sigma, self.rate, self.pop_size = sigma, rate, pop_size
-        self.top = -np.inf
         self.fitness_spreads: list[float] = []
         self.utility_spreads: list[float] = []
 
@@ -53,7 +52,6 @@ class EvolutionStrategiesGradient(Search):
         self.means.append(self.mean + self.rate * self.sigma / self.pop_size * (advantages @ self.noise))
 
     def utilities(self, fitness: np.ndarray) -> np.ndarray:
-        """Take the next generation's fitness (pop_size,) into top and d, and return its utilities (pop_size,)."""
-        self.top = max(self.top, fitness.max())
+        """Take the next generation's fitness (pop_size,) into d, and return its utilities (pop_size,)."""
         self.fitness_spreads.append(fitness.std())
-        return -np.sqrt(self.top - fitness + OFFSET * np.mean(self.fitness_spreads))
+        return -np.log((fitness.max() - fitness) / (np.mean(self.fitness_spreads) or 1.0) + OFFSET)

@@ -33,7 +33,7 @@ def test_es_gradient_weighs_by_distance_from_the_mean_return():
     first = strategy.mean
     assert 0 < failed.sum() < 50 and first[0] < -0.02 and abs(first[1]) < 0.01
     strategy.tell(900.0 + strategy.ask()[:, 1])
-    assert np.abs(strategy.mean - first).max() < 0.1 * abs(first[0])
+    assert np.abs(strategy.mean - first).max() < 0.25 * abs(first[0])
 
 
 def test_the_utilities_weigh_a_crash_more_than_ranks_do_and_less_than_returns_do():
