@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train C, the controller, in the environment: by CMA-ES, then by the evolution-strategies gradient of its return.
+"""Train C, the controller, in the environment: by CMA-ES, then by evolution strategies (Salimans et al., 2017).
 
 Reads V and M from <logdir>, and from --start the C at which the search starts. Writes to <logdir>/ctrl:
 

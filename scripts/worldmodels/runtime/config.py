@@ -282,7 +282,8 @@ class WMVAEConfig(Section):
     beta: float = setting(
         1.0,
         "Weight of the KL term. Choose a smaller weight where pictures differ little. "
-        "latent_size / (3 * height * width), which is 0.0026 by default, puts both terms on one scale.",
+        "latent_size / (3 * height * width) makes both terms means: per number of z, and per pixel value. With the "
+        "default sizes this is 0.0026.",
         low=0.0,
     )
     logdir: str = elsewhere("results/carracing", "logdir")
@@ -361,7 +362,7 @@ class WMMDNRNNConfig(Section):
     terminal_weight: float = setting(
         1.0,
         "Weight of the terminal's loss. Endings are rare, so this loss is small beside the loss of the latents. A "
-        "larger weight makes M see endings come. The predicted probability still fits the data. See docs/dreams.md.",
+        "larger weight makes M learn endings sooner, and overfit them sooner. See docs/dreams.md.",
         low=0.0,
     )
     scheduler_patience: int = setting(5, SCHEDULER_PATIENCE, low=0)
@@ -372,7 +373,7 @@ class WMMDNRNNConfig(Section):
 
 @dataclass
 class WMControllerConfig(Section):
-    """C, the controller, by CMA-ES."""
+    """C, the controller: CMA-ES, then evolution strategies."""
 
     section = "ctrl"
     world: str = setting(
@@ -418,7 +419,7 @@ class WMControllerConfig(Section):
     sample_growth: int = setting(
         0,
         "Each time this number of environment steps is played, candidates play one more episode per generation. "
-        "So tracks that are rarely hard count, too. 0: never.",
+        "Hard tracks are rare, and more episodes meet them more often. 0: never.",
         low=0,
     )
     common_tracks: bool = setting(True, "All candidates of a generation drive the same tracks (common random numbers).")
@@ -440,9 +441,9 @@ class WMControllerConfig(Section):
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)
     ascent_after: int = setting(
         400000,
-        "Environment steps, times n_samples, after which evolution strategies replace CMA-ES and start from its "
+        "Evolution strategies replace CMA-ES after ascent_after * n_samples environment steps, and start from its "
         "average. CMA-ES uses only the ranks of the candidates, so it prefers fast driving to safe driving. Evolution "
-        "strategies also use how much a crash costs. 0: never.",
+        "strategies (Salimans et al., 2017) also use how much a crash costs. 0: never.",
         low=0,
     )
     ascent_rate: float = setting(

@@ -70,7 +70,7 @@ def suited(by_env: dict[str, Any], otherwise: Any, help: str, unless: dict | Non
     for name, value in by_env.items():
         help += f" null: {to_text(value)} in {name}"
     for argument, value in (unless or {}).items():
-        help += f" (without kwargs {argument}: {to_text(value)})"
+        help += f" (unless env.kwargs has {argument}: {to_text(value)})"
     help += f", {'never' if otherwise is None else to_text(otherwise)} elsewhere."
     return setting(None, help, suited={**by_env, "": otherwise}, unless=unless, **bounds)
 

@@ -15,8 +15,9 @@ class EvolutionStrategiesGradient(Search):
         rate * sigma / pop_size * sum_i (U_i - mean(U)) / s * z_i
         U_i = -log((top - R_i) / d + 0.1)
 
-    R_i is the fitness of candidate i, and U_i its utility. top is the highest fitness of the generation. d and s are the
-    standard deviations of the fitness and of the utilities within a generation, averaged over all generations so far.
+    R_i is the fitness of candidate i, and U_i its utility. top is the highest fitness of the generation. d and s are
+    the standard deviations of the fitness and of the utilities within a generation, averaged over all generations so
+    far.
 
     CMA-ES uses only the ranks of the candidates. Among candidates that finish a lap the fastest ranks first, so its
     mean drifts toward fast, crash-prone driving. Here a crash counts more than a slow lap. With the returns themselves
