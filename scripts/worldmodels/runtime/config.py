@@ -440,7 +440,7 @@ class WMControllerConfig(Section):
     )
     sigma0: float = setting(0.1, "First step size of CMA-ES.", above=0.0)
     ascent_after: int = setting(
-        400000,
+        1000000,
         "Evolution strategies replace CMA-ES after ascent_after * n_samples environment steps, and start from its "
         "average. CMA-ES uses only the ranks of the candidates, so it prefers fast driving to safe driving. Evolution "
         "strategies (Salimans et al., 2017) also use how much a crash costs. 0: never.",
@@ -457,7 +457,7 @@ class WMControllerConfig(Section):
     )
     num_generations: int = setting(1000, "Most generations.", low=1, role=BUDGET)
     max_env_steps: int = setting(
-        2000000, "Most steps of the environment or of dreams, see world. 0: no limit.", low=0, role=BUDGET
+        2500000, "Most steps of the environment or of dreams, see world. 0: no limit.", low=0, role=BUDGET
     )
     target_return: float = suited(
         {"CarRacing-v3": 950.0}, None, "Stop once the validated mean return reaches this return.", role=BUDGET
