@@ -33,7 +33,7 @@ def test_es_gradient_weighs_by_distance_from_the_mean_return():
     first = strategy.mean
     assert 0 < failed.sum() < 50 and first[0] < -0.02 and abs(first[1]) < 0.01
     strategy.tell(900.0 + strategy.ask()[:, 1])
-    assert np.abs(strategy.mean - first).max() < 0.25 * abs(first[0])
+    assert np.abs(strategy.mean - first).max() < 0.15 * abs(first[0])
 
 
 def test_the_utilities_weigh_a_crash_more_than_ranks_do_and_less_than_returns_do():
@@ -51,6 +51,16 @@ def test_the_utilities_are_those_of_returns_of_another_scale_and_origin():
     one, other = ascent(), ascent()
     for row in returns:
         for strategy, fitness in ((one, row), (other, 250 * row - 3000)):
+            strategy.ask()
+            strategy.tell(fitness)
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-9)
+
+
+def test_a_harder_track_changes_no_step():
+    """All candidates of a generation drive the same track, so a constant on its returns does nothing."""
+    one, other = ascent(), ascent()
+    for row, harder in zip(np.random.default_rng(0).normal(850.0, 60.0, size=(3, 64)), (0.0, 300.0, 100.0)):
+        for strategy, fitness in ((one, row), (other, row - harder)):
             strategy.ask()
             strategy.tell(fitness)
     np.testing.assert_allclose(one.mean, other.mean, rtol=1e-9)
