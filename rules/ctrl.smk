@@ -1,10 +1,10 @@
-# C: the controller, by CMA-ES in the environment.
+# C: the controller, in the environment, by CMA-ES and then evolution strategies.
 # consumes: V, M; ctrl.start, if there is one
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
 
 rule train_controller:
-    """Train C, the controller, by CMA-ES in the environment."""
+    """Train C, the controller, in the environment, by CMA-ES and then evolution strategies."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", *START_FILES[:1]]),
         summaries=[f"{V}.json", f"{M}.json", *START_FILES[1:]],

@@ -1,10 +1,10 @@
-# C: the controller, by CMA-ES in M's dreams: in place of rules/ctrl.smk with ctrl.world: dream.
+# C: the controller, in M's dreams: in place of rules/ctrl.smk with ctrl.world: dream.
 # consumes: V, M; ctrl.start, if there is one
 # produces: <logdir>/ctrl/best.tar, the weights; best.json, their digest and score; history.csv, a row a generation
 
 
 rule train_controller_in_dream:
-    """Train C, the controller, by CMA-ES in M's dreams."""
+    """Train C, the controller, in M's dreams, by CMA-ES and then evolution strategies."""
     input:
         models=ancient([f"{V}.tar", f"{M}.tar", *START_FILES[:1]]),
         summaries=[f"{V}.json", f"{M}.json", *START_FILES[1:]],

@@ -1,4 +1,4 @@
-"""Every knob of the workflow: name, type, default, bounds and meaning, in one place.
+"""Every key of the workflow: name, type, default, bounds and meaning, in one place.
 
 The Snakefile builds these dataclasses from config.yaml before any job starts. The command-line flags of the programs
 are generated from them, too. So a value is checked by the same rules wherever it comes from.

@@ -9,7 +9,7 @@ from worldmodels.runtime.values import to_text
 
 WIDTH = 110  # characters per line of a comment
 HEAD = """\
-# Every knob of a run, with its default. docs/configuration.md says how to change one.
+# Every key of a run, with its default. docs/configuration.md says how to change a value.
 # Not here, and set with --config: seeds, iterations, temperatures, agent.
 # Written by: make config
 """

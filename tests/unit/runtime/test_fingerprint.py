@@ -70,7 +70,7 @@ EDITS = {
         {"train", "plot", "show"},
     ),
     "code of a module that no program names": ("worldmodels/models/unused.py", "X = 2\n", {"show"}),
-    "a knob, which reaches the programs as a flag": ("worldmodels/runtime/config.py", "SIZE = 33\n", set()),
+    "a key, which reaches the programs as a flag": ("worldmodels/runtime/config.py", "SIZE = 33\n", set()),
     "broken code of a program": ("train.py", "def (", {"train"}),
     "broken code of a module": ("worldmodels/storage/files.py", "def (", {"train", "plot", "show"}),
 }
